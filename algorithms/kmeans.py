@@ -1,0 +1,300 @@
+"""k-means: what users call, and what they get."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from biglambda.kernels import assign, pack_centers
+from biglambda.runtime.algorithm import State
+from biglambda.runtime.data import Header, Source, describe
+from biglambda.runtime.engine import RunOptions, RunTrace
+from biglambda.runtime.engine import run as run_engine
+from biglambda.runtime.errors import DataError
+from biglambda.runtime.events import Callback
+from biglambda.runtime.resources import Cost
+
+from .lloyd import Assign, Lloyd
+from .pipeline import Pass, Pipeline
+from .result import FitResult, rows_to_predict
+from .seeding import PickRows, PlusPlus
+from .statistics import Moments, Scan
+from .validation import check_array_source, check_number, check_seed, check_whole
+
+INITS = ("k-means++", "random")
+
+
+@dataclass(frozen=True, repr=False)
+class KMeansResult(FitResult):
+    """A k-means model.
+
+    Attributes
+    ----------
+    centers : ndarray of shape (k, d), float64
+        Cluster centres.
+    labels : ndarray of shape (n,), int32, or None
+        Index of the nearest centre of each row, unless the fit was asked for none.
+    inertia : float
+        Sum of the squared distances of the rows from their centres.
+    n_iter : int
+        Iterations run, in scikit-learn's sense.
+    converged : bool
+        Whether the labels or the centres had stopped changing when the fit ended.
+    history : ndarray of shape (n_iter,), float64
+        Inertia at the start of each iteration.
+    trace : RunTrace or None
+        Where the time went.
+    cost : Cost or None
+        What it took, and would cost on AWS Lambda.
+    """
+
+    centers: np.ndarray
+    labels: np.ndarray | None
+    inertia: float
+    n_iter: int
+    converged: bool
+    history: np.ndarray
+    trace: RunTrace | None = None
+    cost: Cost | None = None
+
+    def predict(self, data: Any, **options: Any) -> np.ndarray:
+        """Index of the nearest centre of each row.
+
+        Parameters
+        ----------
+        data : array_like of shape (m, d), path, or list or glob of paths
+            Rows with as many features as the model was fitted to.
+        **options
+            ``columns``, ``header``, ``delimiter`` and ``dtype`` as in `fit_kmeans`.
+
+        Returns
+        -------
+        ndarray of shape (m,), int32
+
+        Raises
+        ------
+        DataError
+            For another number of features, NaN, or infinity.
+        """
+        rows = rows_to_predict(data, self.centers.shape[1], options)
+        labels = np.empty(len(rows), np.int32)
+        # Any shift gives the same labels; the centres' mean keeps the numbers small.
+        shift = self.centers.mean(axis=0).astype(rows.dtype).astype(np.float64)
+        assign(rows, pack_centers(self.centers, shift, rows.dtype.type), labels)
+        return labels
+
+    def __repr__(self) -> str:
+        k, d = self.centers.shape
+        state = "converged" if self.converged else "not converged"
+        fit = f"inertia {self.inertia:.6g}, {self.n_iter} iterations, {state}"
+        return f"KMeansResult({k} clusters, {d} features, {fit})"
+
+
+def fit_kmeans(
+    data: Any,
+    n_clusters: int,
+    *,
+    init: str | np.ndarray | Sequence[Sequence[float]] = "k-means++",
+    n_init: int = 1,
+    max_iter: int = 300,
+    tol: float = 1e-4,
+    seed: int | None = None,
+    labels: bool = True,
+    columns: Sequence[str | int] | None = None,
+    header: Header = "auto",
+    delimiter: str = ",",
+    dtype: Any = None,
+    workers: int = 1,
+    inner: str = "threads",
+    inner_workers: int | str = "auto",
+    executor: Any = None,
+    redis: str | None = None,
+    callbacks: Sequence[Callback] = (),
+    arrival_timeout: float = 60.0,
+) -> KMeansResult:
+    """Fit k-means with Lloyd's algorithm.
+
+    The same data, seed and parameters give the same bits, whatever the number of workers and inner workers.
+
+    Parameters
+    ----------
+    data : array_like of shape (n, d), path, or list or glob of paths
+        Rows: an array, or ``.npy`` or CSV files. float32 and float64 are kept, integers become float64.
+    n_clusters : int
+        k, from 1 to n.
+    init : {"k-means++", "random"} or array_like of shape (k, d)
+        Initial centres: drawn from the whole data set, or given.
+    n_init : int
+        How many times to start; the lowest inertia wins. With given centres, one.
+    max_iter : int
+        Iterations at most, of each start.
+    tol : float
+        The fit ends when the squared shift of all centres is at most ``tol`` times the mean variance of the
+        features, as in scikit-learn, or when no label changes.
+    seed : int, optional
+        Non-negative. Without one, every fit draws other centres.
+    labels : bool
+        Whether each row's label comes back.
+    columns : sequence of str or int, optional
+        Which columns to use, by name (CSV with a header) or number from 0. Without it, all.
+    header : {"auto", True, False}
+        Whether CSV files start with names; "auto" finds out.
+    delimiter : str
+        Between the fields of a CSV file.
+    dtype : {None, "float32", "float64"}
+        To convert to. Without it, float32 stays float32 and all else becomes float64.
+    workers : int
+        Functions to run.
+    inner : {"threads", "processes", "serial"}
+        Kind of inner workers; processes are there to compare with the paper.
+    inner_workers : int or "auto"
+        Inner workers in each function; "auto" is as many as it has usable CPUs.
+    executor : lithops.FunctionExecutor, optional
+        Where the workers run. Without one: in this process, or with several workers on Lithops' localhost
+        backend. Inside of a function, leave it out: the fit uses all of the function's vCPUs.
+    redis : str, optional
+        URL of the Redis through which several workers meet (``redis://``, ``rediss://`` or ``unix://``). Else the
+        environment variable ``BIGLAMBDA_REDIS_URL``, else the ``redis`` section of the Lithops configuration,
+        else, for workers on this machine only, a server of the run's own.
+    callbacks : sequence of callables
+        Called with each event of the run (`biglambda.runtime.events`), for example `biglambda.ProgressBar()`.
+    arrival_timeout : float
+        Seconds within which all workers must have started.
+
+    Returns
+    -------
+    KMeansResult
+
+    Raises
+    ------
+    DataError
+        A `ValueError`: the data cannot be used, or do not fit the parameters. Says which row, line or column.
+    RunError
+        A `RuntimeError`: a worker was lost or never came, or Redis cannot be reached.
+
+    Notes
+    -----
+    Empty clusters keep their centre. Predoaia and Garcia-Lopez, *Leveraging Intra-Function Parallelism in
+    Serverless Machine Learning*, WoSC 2023, section 4, describes the distributed algorithm.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from biglambda import fit_kmeans
+    >>> result = fit_kmeans(np.array([[0.0], [1.0], [10.0], [11.0]]), 2, seed=0)
+    >>> sorted(result.centers.ravel().tolist())
+    [0.5, 10.5]
+    """
+    k = check_whole("n_clusters", n_clusters, low=1)
+    n_init = check_whole("n_init", n_init, low=1)
+    max_iter = check_whole("max_iter", max_iter, low=1)
+    tol = check_number("tol", tol, low=0.0)
+    options = RunOptions(
+        workers, inner, inner_workers, executor, redis, tuple(callbacks), arrival_timeout=arrival_timeout
+    )
+    source = describe(data, columns=columns, header=header, delimiter=delimiter, dtype=dtype)
+    if source.n_rows is not None and k > source.n_rows:
+        raise DataError(
+            f"n_clusters={k}, but the data have {source.n_rows} rows: allowed are 1 to {source.n_rows}"
+        )
+    start = init if isinstance(init, str) else _check_centers(init, k, source.n_features)
+    check_array_source(source)
+    algorithm = kmeans_algorithm(source, k, start, n_init, max_iter, tol, check_seed(seed))
+    outcome = run_engine(source, algorithm, ("labels",) if labels else (), options)
+    return _result(outcome.state, outcome.memory.get("labels"), outcome.trace, outcome.cost)
+
+
+def _result(state: State, labels: np.ndarray | None, trace: RunTrace, cost: Cost) -> KMeansResult:
+    return KMeansResult(
+        np.array(state["centers"]),
+        labels,
+        state["inertia"],
+        state["n_iter"],
+        state["converged"],
+        np.array(state["history"]),
+        trace,
+        cost,
+    )
+
+
+def _check_centers(init: Any, k: int, d: int) -> np.ndarray:
+    try:
+        centers = np.array(init, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError(
+            f"init is not an array of numbers: allowed are {INITS} and an array of shape ({k}, {d})"
+        ) from None
+    if centers.shape != (k, d):
+        raise DataError(
+            f"init has shape {centers.shape}: with n_clusters={k} and {d} features it must have shape ({k}, {d})"
+        )
+    if not np.isfinite(centers).all():
+        row, column = np.argwhere(~np.isfinite(centers))[0]
+        raise DataError(f"init[{row}, {column}] is {centers[row, column]}: only finite numbers are allowed")
+    return centers
+
+
+@dataclass(frozen=True)
+class Start(Scan):
+    """The first pass of k-means: what the rows hold, and where the first attempt starts."""
+
+    centers: np.ndarray | None = None
+
+    def update(self, state: State, total: np.ndarray) -> State:
+        """Statistics, and the box that holds the rows and the given centres."""
+        found = super().update(state, total)
+        box = np.vstack([found["minimum"], found["maximum"], *([] if self.centers is None else [self.centers])])
+        return {
+            **found,
+            "lowest": box.min(axis=0),
+            "highest": box.max(axis=0),
+            "centers": self.centers,
+            "previous": None,
+            "n_iter": 0,
+            "history": np.empty(0),
+            "restart": 0,
+            "best": None,
+        }
+
+
+def kmeans_algorithm(
+    source: Source,
+    n_clusters: int,
+    init: str | np.ndarray,
+    n_init: int,
+    max_iter: int,
+    tol: float,
+    seed: int,
+) -> Pipeline:
+    """The passes of a fit: statistics, seeding, Lloyd's iterations, and the last assignment."""
+    k, d, dtype = n_clusters, source.n_features, source.dtype.type
+    passes: dict[str, Pass] = {}
+    given = None if isinstance(init, str) else init
+    if given is not None:
+        seeding, rounds, n_init = "lloyd", 0, 1
+    elif init == "random":
+        seeding, rounds = "pick", 1
+        passes["pick"] = PickRows("lloyd", k, d, seed)
+    elif init == "k-means++":
+        seeding, rounds = "pick", k
+        passes["pick"] = PickRows("k-means++" if k > 1 else "lloyd", 1, d, seed)
+        passes["k-means++"] = PlusPlus("lloyd", k, d, seed)
+    else:
+        raise ValueError(
+            f"init={init!r}: allowed are {', '.join(map(repr, INITS))} and an array of shape ({k}, {d})"
+        )
+    passes = {
+        "scan": Start("moments", d, dtype, source.feature_names, k, f"n_clusters={k}", given),
+        "moments": Moments(seeding),
+        **passes,
+        "lloyd": Lloyd("assign", k, d, dtype, max_iter, tol),
+        "assign": Assign(seeding, n_init, dtype),
+    }
+    memory: dict[str, type] = {"labels": np.int32}
+    if "k-means++" in passes:
+        memory["distance"] = np.float64
+    bound = 3 + n_init * (rounds + max_iter + 1)
+    return Pipeline("kmeans", passes, memory, ("n_iter", "shift", "inertia"), bound)

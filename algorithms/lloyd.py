@@ -1,0 +1,178 @@
+"""The passes of k-means itself: Lloyd's iteration, and the last assignment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from biglambda.kernels import assign, inertia, lloyd, pack_centers, quantum
+from biglambda.runtime.algorithm import State
+from biglambda.runtime.rows import Rows
+
+from .pipeline import Pass
+
+
+@dataclass(frozen=True)
+class Lloyd(Pass):
+    """One iteration: label the rows, total each cluster's, and move the centres.
+
+    Follows scikit-learn: an iteration that changes no label ends the fit (strict convergence), and so does one
+    whose centres moved by no more than the tolerance. A centre without rows stays where it was.
+
+    Attributes
+    ----------
+    following : str
+        The pass after the last iteration.
+    n_clusters, n_features : int
+        k and d.
+    dtype : type
+        Of the rows.
+    max_iter : int
+        Iterations at most.
+    tol : float
+        Tolerance for the squared shift of all centres, relative to the mean variance of the features.
+    """
+
+    following: str
+    n_clusters: int
+    n_features: int
+    dtype: type
+    max_iter: int
+    tol: float
+
+    writes = ("labels",)
+
+    def load(self, x: np.ndarray) -> None:
+        """See `Pass.load`."""
+        k, d = self.n_clusters, self.n_features
+        packed = pack_centers(np.zeros((k, d)), np.zeros(d), self.dtype)
+        lloyd(x, packed, np.ones(d + 1), np.zeros(1, np.int32), np.zeros((k, d)), np.zeros(k))
+
+    def partial(self, state: State) -> Callable[[Rows], np.ndarray]:
+        """Totals (k, d), counts (k,), inertia, and how many labels changed."""
+        k, d = self.n_clusters, self.n_features
+        shift = _shift(state, self.dtype)
+        packed = pack_centers(state["centers"], shift, self.dtype)
+        previous = state["previous"]
+        quanta = _quanta(state, shift)
+
+        def iterate(rows: Rows) -> np.ndarray:
+            labels = rows.memory["labels"]
+            if previous is None:
+                labels[:] = -1
+            elif rows.fresh:
+                assign(rows.X, pack_centers(previous, shift, self.dtype), labels)
+            out = np.zeros(k * d + k + 2)
+            totals, counts = out[: k * d].reshape(k, d), out[k * d : -2]
+            changed, out[-2] = lloyd(rows.X, packed, quanta, labels, totals, counts)
+            out[-1] = changed
+            return out
+
+        return iterate
+
+    def update(self, state: State, total: np.ndarray) -> State:
+        """The new centres, and whether they are the last."""
+        k, d = self.n_clusters, self.n_features
+        totals, counts = total[: k * d].reshape(k, d), total[k * d : -2]
+        inertia_before, changed = total[-2:]
+        old, n_iter = state["centers"], state["n_iter"] + 1
+        centers = move_centers(old, _shift(state, self.dtype), totals, counts)
+        shift = float(((centers - old) ** 2).sum())
+        converged = changed == 0 or shift <= self.tol * state["variance"].mean()
+        over = converged or n_iter == self.max_iter
+        return {
+            "pass": self.following if over else state["pass"],
+            "centers": centers,
+            "previous": old,
+            "n_iter": n_iter,
+            "shift": shift,
+            "changed": int(changed),
+            "inertia": float(inertia_before),
+            "history": np.append(state["history"], inertia_before),
+            "converged": bool(converged),
+        }
+
+
+def move_centers(centers: np.ndarray, shift: np.ndarray, totals: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Each cluster's mean; a centre without rows stays where it was.
+
+    Parameters
+    ----------
+    centers : ndarray of shape (k, d)
+        The centres that the rows were assigned to.
+    shift : ndarray of shape (d,)
+        What was subtracted from each row before it was totalled.
+    totals : ndarray of shape (k, d)
+        Sum of each cluster's rows, less the shift.
+    counts : ndarray of shape (k,)
+        Rows of each cluster.
+    """
+    some = (counts > 0)[:, np.newaxis]
+    return np.where(some, shift + totals / np.maximum(counts, 1)[:, np.newaxis], centers)
+
+
+@dataclass(frozen=True)
+class Assign(Pass):
+    """The labels and the inertia that belong to the final centres; the best of several starts wins.
+
+    Attributes
+    ----------
+    restart_with : str
+        The pass that starts the next attempt.
+    n_init : int
+        How many attempts.
+    dtype : type
+        Of the rows.
+    """
+
+    restart_with: str
+    n_init: int
+    dtype: type
+
+    writes = ("labels",)
+
+    def load(self, x: np.ndarray) -> None:
+        """See `Pass.load`; labels come from Lloyd's kernel."""
+        inertia(x, x.astype(np.float64), np.zeros(1, np.int32), 1.0)
+
+    def partial(self, state: State) -> Callable[[Rows], np.ndarray]:
+        """The inertia, from float64 differences."""
+        centers, shift = state["centers"], _shift(state, self.dtype)
+        packed = pack_centers(centers, shift, self.dtype)
+        unit = float(_quanta(state, shift)[-1])
+
+        def label(rows: Rows) -> np.ndarray:
+            labels = rows.memory["labels"]
+            assign(rows.X, packed, labels)
+            return np.array([inertia(rows.X, centers, labels, unit)])
+
+        return label
+
+    def update(self, state: State, total: np.ndarray) -> State:
+        """Finish, or start again, or go back to the best attempt for its labels."""
+        fit = {name: state[name] for name in ("centers", "n_iter", "converged", "shift", "history")}
+        fit["inertia"] = float(total[0])
+        if state["best"] is not None and state["best"]["inertia"] <= fit["inertia"]:
+            fit = state["best"]
+        restart = state["restart"] + 1
+        if restart < self.n_init:
+            again = {"pass": self.restart_with, "restart": restart}
+            return {"best": fit, "previous": None, "n_iter": 0, "history": np.empty(0), **again}
+        # The labels are those of the attempt that came last: one more pass unless that was the best.
+        last = np.array_equal(fit["centers"], state["centers"])
+        return {**fit, "best": fit, "restart": restart, "done": last}
+
+
+def _shift(state: State, dtype: type) -> np.ndarray:
+    """The mean, as far as the rows' dtype can hold it: what kernels subtract from each row."""
+    return state["mean"].astype(dtype).astype(np.float64)
+
+
+def _quanta(state: State, shift: np.ndarray) -> np.ndarray:
+    """Units in which the totals of each feature, and the inertia, are exact."""
+    minimum, maximum = state["minimum"], state["maximum"]
+    reach = np.maximum(maximum - shift, shift - minimum)
+    lowest, highest = np.minimum(minimum, state["lowest"]), np.maximum(maximum, state["highest"])
+    return quantum(state["n"] * np.append(reach, ((highest - lowest) ** 2).sum()))

@@ -1,0 +1,48 @@
+"""Classic machine learning on serverless functions with several vCPUs.
+
+`fit_kmeans` and `fit_logistic_regression` run in this process, or on the functions of a Lithops executor.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .algorithms.kmeans import KMeansResult, fit_kmeans
+    from .algorithms.logistic import LogisticRegressionResult, fit_logistic_regression
+    from .runtime.errors import DataError, RunError
+    from .runtime.progress import ProgressBar
+
+__version__ = "0.1.0"
+
+# Names are loaded when they are first used: Numba alone takes a quarter of a second to import.
+_HOME = {
+    "DataError": "runtime.errors",
+    "KMeansResult": "algorithms.kmeans",
+    "LogisticRegressionResult": "algorithms.logistic",
+    "ProgressBar": "runtime.progress",
+    "RunError": "runtime.errors",
+    "fit_kmeans": "algorithms.kmeans",
+    "fit_logistic_regression": "algorithms.logistic",
+}
+
+__all__ = [
+    "DataError",
+    "KMeansResult",
+    "LogisticRegressionResult",
+    "ProgressBar",
+    "RunError",
+    "fit_kmeans",
+    "fit_logistic_regression",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'biglambda' has no attribute {name!r}")
+    return getattr(import_module(f"biglambda.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

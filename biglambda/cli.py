@@ -1,0 +1,259 @@
+"""The command line: ``biglambda kmeans``, ``biglambda logreg``, ``biglambda demo``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return 0, 1 for a failed run, 2 for a wrong command line, or 130 for Ctrl-C."""
+    options = _parser().parse_args(arguments)
+    from .runtime.errors import DataError, RunError
+
+    try:
+        result: int = options.command(options)
+        return result
+    except KeyboardInterrupt:
+        print("biglambda: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone; nobody is left to tell
+        return 1
+    except (DataError, RunError, OSError, ValueError, TypeError) as error:
+        print(f"biglambda: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="biglambda",
+        description="Classic machine learning on serverless functions with several vCPUs.",
+    )
+    parser.add_argument("--version", action="version", version=f"biglambda {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    kmeans = commands.add_parser(
+        "kmeans", help="cluster rows with k-means", description="Cluster rows with k-means."
+    )
+    _add_data(kmeans)
+    kmeans.add_argument("-k", "--clusters", type=int, required=True, metavar="K", help="number of clusters")
+    kmeans.add_argument(
+        "--init",
+        default="k-means++",
+        metavar="INIT",
+        help="k-means++, random, or a .npy file with initial centres, K x features (default: %(default)s)",
+    )
+    kmeans.add_argument(
+        "--n-init", type=int, default=1, metavar="N", help="starts; the lowest inertia wins (default: 1)"
+    )
+    kmeans.add_argument(
+        "--tol",
+        type=float,
+        default=1e-4,
+        metavar="T",
+        help="end when the centres' squared shift is at most T times the mean variance (default: %(default)s)",
+    )
+    kmeans.add_argument("--seed", type=int, metavar="SEED", help="seed of the initial centres (default: random)")
+    kmeans.add_argument("--labels", type=Path, metavar="FILE", help="write each row's label to a .npy file")
+    _add_run(kmeans, max_iter=300)
+    kmeans.set_defaults(command=_kmeans)
+
+    logreg = commands.add_parser(
+        "logreg",
+        help="fit a logistic regression by gradient descent",
+        description="Fit a logistic regression by full-batch gradient descent.",
+    )
+    _add_data(logreg)
+    logreg.add_argument(
+        "--target",
+        required=True,
+        metavar="COLUMN",
+        help="column with 0 or 1, by name or number from 0; for .npy data also a .npy file",
+    )
+    logreg.add_argument(
+        "--learning-rate",
+        type=float,
+        metavar="R",
+        help="factor of the gradient, a sum over rows (default: safe steps with momentum)",
+    )
+    logreg.add_argument(
+        "--tol",
+        type=float,
+        default=1e-4,
+        metavar="T",
+        help="end when no entry of gradient / rows is larger (default: %(default)s)",
+    )
+    _add_run(logreg, max_iter=100)
+    logreg.set_defaults(command=_logreg)
+
+    demo = commands.add_parser(
+        "demo",
+        help="336,776 real flights, beside scikit-learn",
+        description="Cluster and classify 336,776 real flights on 4 workers of 2 threads, beside scikit-learn.",
+    )
+    demo.add_argument(
+        "--output",
+        type=Path,
+        default=Path("demo-output"),
+        metavar="DIR",
+        help="directory for the picture and the data (default: %(default)s)",
+    )
+    demo.set_defaults(command=_demo)
+    return parser
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "data", nargs="+", metavar="DATA", help=".npy or CSV files, or patterns such as 'part-*.csv'"
+    )
+    parser.add_argument(
+        "--columns", metavar="A,B,...", help="columns to use, by name or number from 0 (default: all)"
+    )
+    parser.add_argument(
+        "--header", choices=("auto", "yes", "no"), default="auto", help="whether CSV files start with names"
+    )
+    parser.add_argument("--delimiter", default=",", metavar="C", help="between CSV fields (default: a comma)")
+    parser.add_argument(
+        "--dtype", choices=("float32", "float64"), help="convert to (default: as stored, else float64)"
+    )
+
+
+def _add_run(parser: argparse.ArgumentParser, max_iter: int) -> None:
+    parser.add_argument(
+        "--max-iter", type=int, default=max_iter, metavar="N", help="iterations at most (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=1, metavar="W", help="functions to run (default: 1, this process)"
+    )
+    parser.add_argument(
+        "--inner", choices=("threads", "processes", "serial"), default="threads", help="kind of inner workers"
+    )
+    parser.add_argument(
+        "--inner-workers", default="auto", metavar="T", help="inner workers in each function (default: its CPUs)"
+    )
+    parser.add_argument(
+        "--redis",
+        metavar="URL",
+        help="Redis to meet in (default: $BIGLAMBDA_REDIS_URL, or a server of the run's own)",
+    )
+    parser.add_argument(
+        "--lithops",
+        action="store_true",
+        help="run on the backend of your Lithops configuration instead of this machine",
+    )
+    parser.add_argument("--save", type=Path, metavar="FILE", help="write the model to a .npz file")
+    parser.add_argument(
+        "--json", action="store_true", help="print the result as JSON; times in seconds, cost in US$"
+    )
+
+
+def _kmeans(options: argparse.Namespace) -> int:
+    import numpy as np
+
+    from . import fit_kmeans
+
+    init = options.init
+    if init.endswith(".npy"):
+        init = np.load(init, allow_pickle=False)
+    result = fit_kmeans(
+        options.data,
+        options.clusters,
+        init=init,
+        n_init=options.n_init,
+        tol=options.tol,
+        seed=options.seed,
+        labels=options.labels is not None,
+        **_data_options(options),
+        **_run_options(options),
+    )
+    if result.labels is not None:
+        np.save(options.labels, result.labels)
+    about = {
+        "inertia": result.inertia,
+        "n_iter": result.n_iter,
+        "converged": result.converged,
+        "centers": result.centers.tolist(),
+    }
+    return _report(options, result, about)
+
+
+def _logreg(options: argparse.Namespace) -> int:
+    from . import fit_logistic_regression
+
+    result = fit_logistic_regression(
+        options.data,
+        _column(options.target),
+        learning_rate=options.learning_rate,
+        tol=options.tol,
+        **_data_options(options),
+        **_run_options(options),
+    )
+    about = {
+        "loss": result.loss,
+        "n_iter": result.n_iter,
+        "converged": result.converged,
+        "intercept": result.intercept,
+        "weights": result.weights.tolist(),
+    }
+    return _report(options, result, about)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from .demo import run
+
+    return run(options.output)
+
+
+def _column(text: str) -> str | int:
+    return int(text) if text.isdecimal() else text
+
+
+def _data_options(options: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "columns": [_column(name) for name in options.columns.split(",")] if options.columns else None,
+        "header": {"auto": "auto", "yes": True, "no": False}[options.header],
+        "delimiter": {"\\t": "\t", "tab": "\t"}.get(options.delimiter, options.delimiter),
+        "dtype": options.dtype,
+    }
+
+
+def _run_options(options: argparse.Namespace) -> dict[str, Any]:
+    from .runtime.progress import ProgressBar
+
+    executor = None
+    if options.lithops:
+        import lithops
+
+        executor = lithops.FunctionExecutor()
+    inner_workers = options.inner_workers
+    return {
+        "max_iter": options.max_iter,
+        "workers": options.workers,
+        "inner": options.inner,
+        "inner_workers": int(inner_workers) if inner_workers.isdecimal() else inner_workers,
+        "redis": options.redis,
+        "executor": executor,
+        "callbacks": (ProgressBar(),),
+    }
+
+
+def _report(options: argparse.Namespace, result: Any, about: dict[str, Any]) -> int:
+    saved = str(result.save(options.save)) if options.save else None
+    if options.json:
+        cost = {"gb_seconds": result.cost.gb_seconds, "usd": result.cost.usd, "memory_mb": result.cost.memory_mb}
+        seconds = {"total": result.trace.seconds, **result.trace.breakdown()}
+        print(json.dumps({**about, "seconds": seconds, "cost": cost, "saved": saved}))
+        return 0
+    print(result)
+    print(result.trace)
+    print(result.cost)
+    if saved:
+        print(f"saved to {saved}")
+    return 0

@@ -1,0 +1,38 @@
+"""Compiled kernels: arrays in, arrays out; no I/O, no threads, no Python objects.
+
+Each driver works on the rows of one inner worker, holds no lock and no global state, and releases the GIL, so
+that several threads may run it on disjoint slices of rows.  What a chunk of `CHUNK` rows contributes to a sum
+depends on these rows alone and is a multiple of a quantum: sums come out with the same bits however the rows
+are cut at chunk boundaries.
+
+Rows are C-contiguous, float32 or float64, finite (see `scan`), and may be read-only or memory-mapped.
+"""
+
+from .centers import PackedCenters, choose_path, pack_centers
+from .exact import CHUNK, quantum
+from .kmeans import assign, lloyd
+from .logistic import logistic
+from .registry import KERNELS, Kernel, warm
+from .rowwise import linear, min_distance
+from .seeding import race
+from .statistics import inertia, moments, scan
+
+__all__ = [
+    "CHUNK",
+    "KERNELS",
+    "Kernel",
+    "PackedCenters",
+    "assign",
+    "choose_path",
+    "inertia",
+    "linear",
+    "lloyd",
+    "logistic",
+    "min_distance",
+    "moments",
+    "pack_centers",
+    "quantum",
+    "race",
+    "scan",
+    "warm",
+]

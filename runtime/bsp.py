@@ -1,0 +1,95 @@
+"""The iteration loop, the only one: every algorithm, and every pass over the data, runs through it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import reduce
+
+import numpy as np
+
+from .algorithm import Algorithm, State
+from .channel import Channel
+from .data import Partition, Source
+from .inner import Inner
+from .rows import Rows
+from .trace import Trace
+
+# What travels between workers is the algorithm's state, and beside it how many rows each worker found in its own
+# range of bytes: None while nobody has counted, an empty array where the row numbers were known from the start.
+Envelope = State
+
+
+def first_envelope(algorithm: Algorithm, source: Source) -> Envelope:
+    """What a run over ``source`` starts with."""
+    return {
+        "counts": None if source.n_rows is None else np.empty(0),
+        "state": algorithm.initial_state(),
+    }
+
+
+def run(
+    algorithm: Algorithm, read: Callable[[], Partition], inner: Inner, channel: Channel, trace: Trace
+) -> tuple[State, Rows]:
+    """Run ``algorithm`` over the rows that ``read`` brings, as one of the workers that share ``channel``.
+
+    This is Algorithm 1 of the paper: read the state, compute the partial of this worker's rows on its inner
+    workers, add it to everybody's, and go on with the state that follows.
+
+    Returns
+    -------
+    state : dict
+        The last state.
+    rows : Rows
+        This worker's rows, with what the algorithm kept for each.
+    """
+    iteration, envelope, done = channel.join()  # first of all: the others learn that this worker is there
+    with trace.span("load"):
+        partition = read()
+    if envelope["counts"] is None:
+        iteration, envelope, done = channel.all_reduce(
+            iteration, np.array([partition.count], np.float64), "gather", _with_counts(envelope)
+        )
+    with trace.span("load"):
+        rows = _align(algorithm, partition, envelope["counts"])
+        algorithm.load(rows)
+
+    while not done:
+        trace.begin()
+        with trace.span("compute"):
+            partial = _compute(algorithm, inner, rows, envelope["state"])
+        reached, envelope, done = channel.all_reduce(
+            iteration,
+            partial,
+            algorithm.combine(envelope["state"]),
+            _next_envelope(algorithm, envelope),
+        )
+        rows.fresh = reached != iteration + 1
+        iteration = reached
+    if rows.fresh:  # the others finished without this worker's last iteration: make up what it keeps of it
+        _compute(algorithm, inner, rows, envelope["state"])
+    return envelope["state"], rows
+
+
+def _align(algorithm: Algorithm, partition: Partition, counts: np.ndarray) -> Rows:
+    x, y, first = partition.align([int(count) for count in counts] if len(counts) else None)
+    memory: dict[str, np.ndarray] = {name: np.zeros(len(x), dtype) for name, dtype in algorithm.memory.items()}
+    return Rows(x, y, first, memory)
+
+
+def _compute(algorithm: Algorithm, inner: Inner, rows: Rows, state: State) -> np.ndarray:
+    partials = inner.map(algorithm.partial(state), rows, algorithm.writes(state))
+    if algorithm.combine(state) == "gather":
+        return np.concatenate(partials)
+    return reduce(np.add, partials)
+
+
+def _with_counts(envelope: Envelope) -> Callable[[np.ndarray], tuple[Envelope, bool]]:
+    return lambda counts: ({**envelope, "counts": np.array(counts)}, False)
+
+
+def _next_envelope(algorithm: Algorithm, envelope: Envelope) -> Callable[[np.ndarray], tuple[Envelope, bool]]:
+    def update(total: np.ndarray) -> tuple[Envelope, bool]:
+        state = algorithm.update(envelope["state"], total)
+        return {**envelope, "state": state}, algorithm.done(state)
+
+    return update

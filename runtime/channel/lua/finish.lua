@@ -1,0 +1,28 @@
+-- Publish the next state. The first to publish wins.
+--
+-- KEYS  see prelude.lua
+-- ARGV  1 iteration whose sum this state comes from  2 worker  3 token  4 done ('0' or '1')  5 state
+-- Reply {'OK' | 'STALE' | 'AHEAD' | 'DONE' | 'ABORT' | 'FENCED' | 'GONE', version, why}
+
+if not version then return {'GONE', 0, ''} end
+local iteration, worker = integer(ARGV[1], 1, 2 ^ 53), integer(ARGV[2], 0, workers - 1)
+if not iteration then return refuse('iteration ' .. ARGV[1] .. ' is not a positive integer') end
+if not worker then return refuse('worker ' .. ARGV[2] .. ' is not from 0 to ' .. (workers - 1)) end
+if ARGV[4] ~= '0' and ARGV[4] ~= '1' then return refuse('done is 0 or 1, not ' .. ARGV[4]) end
+
+if word == 'done' then return {'DONE', version, ''} end
+if word == 'abort' then return {'ABORT', version, why} end
+if redis.call('HGET', META, 't' .. worker) ~= ARGV[3] then return {'FENCED', version, ''} end
+if iteration < version then return {'STALE', version, ''} end
+if iteration > version or redis.call('HEXISTS', PARTIALS, 'root') == 0 then return {'AHEAD', version, ''} end
+
+version = version + 1
+redis.call('XADD', STATES, 'MAXLEN', 2, version .. '-0', 'state', ARGV[5], 'done', ARGV[4])
+redis.call('HSET', META, 'version', version)
+if ARGV[4] == '1' then
+  end_run('done')
+else
+  redis.call('UNLINK', PARTIALS, LEASE)
+  keep()
+end
+return {'OK', version, ''}

@@ -1,0 +1,23 @@
+-- Renew the client's lease on a live run, and tell how far the run is.
+--
+-- KEYS  see prelude.lua
+-- ARGV  1 lease of the client (ms)  2 '1' to get the newest state too, which may be large
+-- Reply {'RUN' | 'DONE' | 'ABORT' | 'GONE', version, workers, ids that have not joined,
+--        ids that have not pushed in this iteration (none once the run has ended), why, state}
+
+if not version then return {'GONE', 0, 0, {}, {}, '', ''} end
+if not integer(ARGV[1], 1, 2 ^ 40) then return refuse('a lease is a positive integer, in milliseconds') end
+
+local joined, pushed = {}, {}
+for _, name in ipairs(redis.call('HKEYS', META)) do joined[name] = true end
+for _, name in ipairs(redis.call('HKEYS', PARTIALS)) do pushed[name] = true end
+local missing, waiting = {}, {}
+for worker = 0, workers - 1 do
+  if not joined['t' .. worker] then missing[#missing + 1] = worker end
+  if word == 'run' and not pushed['d' .. worker] then waiting[#waiting + 1] = worker end
+end
+if word == 'run' then
+  redis.call('SET', CLIENT, '1', 'PX', ARGV[1])
+  keep()
+end
+return {string.upper(word), version, workers, missing, waiting, why, ARGV[2] == '1' and newest_state() or ''}

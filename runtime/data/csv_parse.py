@@ -1,0 +1,115 @@
+"""Blocks of CSV lines to columns of an array, with Arrow."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError
+from .csv_fields import check_row, decode, rows_of
+from .csv_lines import Block, count_lines
+from .store import Store
+
+ARROW_BYTES = 2**31 - 2
+"""Arrow's parser counts the bytes of a block in 32 bits."""
+
+_import = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What each line must be, and which of its fields are read."""
+
+    width: int
+    features: tuple[int, ...]
+    target: int | None
+    names: tuple[str, ...] | None
+    delimiter: str
+    dtype: np.dtype
+
+    @property
+    def columns(self) -> tuple[int, ...]:
+        """Numbers of the columns that are read, the target last."""
+        return self.features if self.target is None else (*self.features, self.target)
+
+
+class Parser:
+    """Parses blocks; used from several threads at a time."""
+
+    def __init__(self, store: Store, layout: Layout) -> None:
+        with _import:
+            import pyarrow as arrow
+            from pyarrow import csv
+        self._arrow, self._csv = arrow, csv
+        self._store, self._layout = store, layout
+        names = [str(number) for number in range(layout.width)]
+        read = [names[number] for number in layout.columns]
+        kind = arrow.float32() if layout.dtype == np.float32 else arrow.float64()
+        self._names = names
+        self._parse_options = csv.ParseOptions(delimiter=layout.delimiter)
+        self._convert_options = csv.ConvertOptions(
+            column_types=dict.fromkeys(read, kind), include_columns=read, null_values=[""], check_utf8=False
+        )
+
+    def parse(self, block: Block, raw: bytes, rows: int, X: np.ndarray, y: np.ndarray | None) -> None:
+        """Parse the ``rows`` rows of ``raw``, the start of ``block``, into ``X`` and ``y``, which have so many."""
+        if not rows:
+            return
+        if len(raw) >= ARROW_BYTES:
+            raise DataError(
+                f"{block.file.path} has a line of {len(raw):,} bytes; at most {ARROW_BYTES:,} are allowed"
+            )
+        columns = self._columns(block, raw, rows)
+        if columns is None:
+            raise self._explain(block, raw)
+        for number in range(X.shape[1]):
+            X[:, number] = self._values(columns[number])
+        if y is not None:
+            y[:] = self._values(columns[-1])
+
+    def _columns(self, block: Block, raw: bytes, rows: int) -> Sequence[Any] | None:
+        # Arrow drops a byte order mark at the start of what it is given. In the middle of a file it belongs to a
+        # field, wherever the blocks are cut; a blank line before it is dropped instead.
+        text = b"\n" + raw if raw.startswith(b"\xef\xbb\xbf") else raw
+        options = self._csv.ReadOptions(use_threads=False, block_size=len(text) + 1, column_names=self._names)
+        try:
+            table = self._csv.read_csv(
+                self._arrow.BufferReader(text),
+                read_options=options,
+                parse_options=self._parse_options,
+                convert_options=self._convert_options,
+            )
+        except self._arrow.ArrowInvalid:
+            return None
+        # Fewer rows than lines: a line break inside quotes, in a column that is not read.
+        if table.num_rows != rows:
+            return None
+        return [column.combine_chunks() if column.num_chunks > 1 else column.chunk(0) for column in table.columns]
+
+    def _values(self, column: Any) -> np.ndarray:
+        # Not column.to_numpy(), which imports pandas where it is installed.
+        validity, data = column.buffers()
+        values = np.frombuffer(
+            data, self._layout.dtype, count=len(column), offset=column.offset * self._layout.dtype.itemsize
+        )
+        if column.null_count:
+            bits = np.frombuffer(validity, np.uint8)
+            there = np.unpackbits(bits, bitorder="little")[column.offset : column.offset + len(column)]
+            values = np.where(there.view(np.bool_), values, np.nan).astype(self._layout.dtype, copy=False)
+        return values
+
+    def _explain(self, block: Block, raw: bytes) -> DataError:
+        """What is wrong with a block that Arrow refused, found by reading its lines one by one."""
+        layout, file = self._layout, block.file
+        before = count_lines(self._store, file, block.start)
+        try:
+            for number, _, line in rows_of(raw):
+                where = f"{file.path}, line {before + number + 1}"
+                check_row(where, decode(line), layout.delimiter, layout.width, layout.columns, layout.names)
+        except DataError as error:
+            return error
+        return DataError(f"{file.path}, from line {before + 1}: Arrow's CSV parser refuses these lines")

@@ -1,0 +1,283 @@
+"""A run on the functions of a Lithops executor, as seen by the client that launches it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from lithops.wait import ALWAYS
+
+from .. import bsp
+from ..algorithm import Algorithm
+from ..channel.redis import RunControl, Status, check_server
+from ..channel.server import start_server
+from ..data import Source, delete_spooled, spool, spool_to_storage
+from ..errors import RunError
+from ..events import IterationDone, RunEnded, RunStarted, WorkersJoined, emit
+from .options import RunOptions
+from .outcome import Outcome, WorkerReport, gather
+from .worker import Job, work
+
+POLL = 0.25  # seconds between looks at the run's state; a run's end is seen at once
+FUTURES_POLL = 0.02
+RESULT_TIMEOUT = 60.0  # seconds for the results to come back once the run is over
+REDIS_VARIABLE = "BIGLAMBDA_REDIS_URL"
+
+
+def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options: RunOptions) -> Outcome:
+    """Run ``algorithm`` over ``source`` on Lithops functions; see `biglambda.runtime.engine.run`."""
+    name, workers = f"{algorithm.name}-{secrets.token_hex(6)}", options.workers
+    start = time.perf_counter()
+    with ExitStack() as stack:
+        # Everything below is undone in the reverse order, whatever happens: executor, spool, server.
+        url, directory = stack.enter_context(_redis(options))
+        check_server(url)
+        executor = options.executor or stack.enter_context(_localhost_executor(workers))
+        _check_executor(executor, workers)
+        if source.in_memory or not _is_local(executor):
+            source = stack.enter_context(_spooled(source, executor, directory, name))
+        control = RunControl(url, name, workers)
+        stack.callback(control.close)
+        control.create(bsp.first_envelope(algorithm, source))
+        stack.enter_context(control.keep_alive())  # while Lithops launches, and while callbacks take their time
+        jobs = [
+            Job(name, url, worker, workers, source, algorithm, outputs, options.inner, options.inner_workers)
+            for worker in range(workers)
+        ]
+        launched = time.time()
+        try:
+            # `work` is installed where functions run, so no module is pickled.
+            futures = executor.map(work, jobs, include_modules=None)
+            emit(options.callbacks, RunStarted(name, workers, options.inner, algorithm.total_iterations))
+            envelope = _watch(control, executor, futures, algorithm, options)
+            reports = _results(executor, futures, name)
+        except BaseException as error:
+            control.abort(error)
+            emit(options.callbacks, RunEnded(name, f"{type(error).__name__}: {error}"))
+            raise
+    emit(options.callbacks, RunEnded(name, None))
+    memory_mb = None if _is_local(executor) else _runtime_memory(executor)
+    return gather(name, envelope["state"], reports, launched, time.perf_counter() - start, memory_mb)
+
+
+@contextmanager
+def _redis(options: RunOptions) -> Iterator[tuple[str, Path | None]]:
+    """The URL of the run's Redis, and the private directory of the server if we started one."""
+    executor = options.executor
+    section = dict(executor.config.get("redis") or {}) if executor is not None else {}
+    url = options.redis or os.environ.get(REDIS_VARIABLE) or _url_of_section(section)
+    if url:
+        yield url, None
+    elif executor is None or _is_local(executor):
+        with start_server() as server:
+            yield server.url, server.directory
+    else:
+        raise RunError(
+            f"the {executor.backend!r} backend needs a Redis that its functions can reach, and none was given: "
+            f"pass redis='rediss://...', set {REDIS_VARIABLE}, or add a redis section to the Lithops configuration"
+        )
+
+
+def _url_of_section(section: dict[str, Any]) -> str | None:
+    """The ``redis`` section of a Lithops configuration as a URL."""
+    if not section.get("host"):
+        return None
+    scheme = "rediss" if section.get("ssl") else "redis"
+    user, password = (quote(str(section.get(key) or ""), safe="") for key in ("username", "password"))
+    login = f"{user}:{password}@" if user or password else ""
+    return f"{scheme}://{login}{section['host']}:{section.get('port') or 6379}/{section.get('db') or 0}"
+
+
+@contextmanager
+def _localhost_executor(workers: int) -> Iterator[Any]:
+    """An executor on this machine that runs all workers at a time and leaves nothing behind."""
+    import lithops
+    from lithops.constants import LITHOPS_TEMP_DIR
+
+    bucket = f"biglambda-{secrets.token_hex(8)}"
+    directory = Path(LITHOPS_TEMP_DIR, bucket)
+    directory.mkdir(mode=0o700, parents=True)
+    config = {
+        "lithops": {
+            "mode": "localhost",
+            "backend": "localhost",
+            "storage": "localhost",
+            "monitoring_interval": 0.1,
+            "data_cleaner": False,
+        },
+        # Version 1 starts all tasks of a job together; version 2 starts them one after another.
+        "localhost": {"version": 1, "runtime": sys.executable, "worker_processes": workers},
+    }
+    try:
+        with lithops.FunctionExecutor(config=config, log_level=None) as executor:
+            _use_bucket(executor, bucket)
+            yield executor
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _use_bucket(executor: Any, bucket: str) -> None:
+    """Keep an executor's jobs and results in a directory of its own.
+
+    The localhost storage has one bucket for all executors of a machine, readable by everybody, whatever the
+    configuration says. Jobs hold the password of the run's Redis, and executors of two processes of one Lithops
+    session can have the same id and would take each other's results for their own.
+    """
+    storage = executor.internal_storage
+    for section in (executor.config["localhost"], storage.get_storage_config()["localhost"]):
+        section["storage_bucket"] = bucket
+    storage.bucket = storage.storage.bucket = bucket
+
+
+def _is_local(executor: Any) -> bool:
+    return executor.backend == "localhost"
+
+
+def _runtime_memory(executor: Any) -> int | None:
+    return executor.config.get(executor.backend, {}).get("runtime_memory")
+
+
+def _at_once(executor: Any) -> int | None:
+    """How many workers a localhost executor runs at a time, None for other backends."""
+    return executor.config["localhost"].get("worker_processes") if _is_local(executor) else None
+
+
+def _check_executor(executor: Any, workers: int) -> None:
+    limit = _at_once(executor)
+    if limit is not None and limit < workers:
+        raise RunError(
+            f"workers={workers}, but this localhost executor runs {limit} at a time, and all workers of a run "
+            f"must run together: create it with worker_processes={workers}, or pass executor=None"
+        )
+
+
+@contextmanager
+def _spooled(source: Source, executor: Any, directory: Path | None, name: str) -> Iterator[Source]:
+    """The array of ``source``, written once where all workers can read their part of it."""
+    if not _is_local(executor):
+        storage, bucket = executor.storage, executor.internal_storage.bucket
+        spooled = spool_to_storage(source, storage, bucket, f"biglambda/{name}")
+        try:
+            yield spooled
+        finally:
+            delete_spooled(spooled)
+    elif directory is not None:
+        yield spool(source, directory)
+    else:
+        with tempfile.TemporaryDirectory(prefix="biglambda-") as private:
+            yield spool(source, Path(private))
+
+
+def _watch(
+    control: RunControl, executor: Any, futures: Any, algorithm: Algorithm, options: RunOptions
+) -> bsp.Envelope:
+    """Follow the run to its end, and return the last envelope.
+
+    Raises
+    ------
+    DataError, RunError
+        The reason for which a worker ended the run; that a worker was lost; that not all arrived or that nothing
+        happened for too long.
+    """
+    start = changed = time.monotonic()
+    seen: Status | None = None
+    while True:
+        ended = control.wait(POLL)
+        status = control.status()
+        now = time.monotonic()
+        if seen is None or status.joined != seen.joined:
+            emit(options.callbacks, WorkersJoined(status.joined, status.workers))
+        if seen is None or status.iteration != seen.iteration:
+            changed = now
+            if status.newest is not None:
+                metrics = algorithm.metrics(status.newest["state"])
+                emit(options.callbacks, IterationDone(status.iteration - 1, metrics))
+        seen = status
+        if ended or status.state != "running":
+            return last_envelope(status)
+        if status.missing and now - start > options.arrival_timeout:
+            raise RunError(_not_arrived(status, now - start, executor))
+        if now - changed > max(options.stall_timeout, options.arrival_timeout):
+            raise RunError(
+                f"iteration {status.iteration} did not end in {now - changed:.0f} s; still waiting for workers "
+                f"{_listed(status.waiting_for)} of {status.workers}"
+            )
+        _check_futures(control, executor, futures)
+
+
+def last_envelope(status: Status) -> bsp.Envelope:
+    """What a run ended with, or raise why it has no result."""
+    if status.newest is not None and status.state == "done":
+        return status.newest
+    if status.why is not None:
+        raise status.why.exception()
+    raise RunError(
+        "Redis lost the run: the server was restarted or flushed, or it evicts keys. Start the run again"
+    )
+
+
+def _not_arrived(status: Status, seconds: float, executor: Any) -> str:
+    limit = _at_once(executor)
+    if limit is not None and limit < status.workers:
+        hint = f"the localhost backend runs {limit} at a time: set worker_processes"
+    elif limit is not None:
+        from lithops.constants import RN_LOG_FILE
+
+        hint = f"the localhost backend's log may say why: {RN_LOG_FILE}"
+    else:
+        hint = (
+            f"does the {executor.backend!r} backend allow {status.workers} functions at a time, and can they "
+            "reach Redis? A slow start may need a longer arrival_timeout"
+        )
+    return f"{status.joined} of {status.workers} workers arrived in {seconds:.0f} s; {hint}"
+
+
+def _listed(workers: tuple[int, ...]) -> str:
+    shown = ", ".join(map(str, workers[:10]))
+    return f"{shown} and {len(workers) - 10} more" if len(workers) > 10 else shown
+
+
+def _check_futures(control: RunControl, executor: Any, futures: Any) -> None:
+    """Raise if a worker failed without a word: killed, out of memory, or not able to start."""
+    executor.wait(futures, throw_except=False, return_when=ALWAYS, show_progressbar=False)
+    for worker, future in enumerate(futures):
+        if future.error and control.status().state == "running":
+            raise RunError(f"worker {worker} was lost: {_reason(future)}")
+
+
+def _reason(future: Any) -> str:
+    try:
+        future.status(throw_except=True)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return "no reason was given"
+
+
+def _results(executor: Any, futures: Any, name: str) -> list[WorkerReport]:
+    """The workers' reports, once the run is over."""
+    deadline, pause = time.monotonic() + RESULT_TIMEOUT, threading.Event()
+    while True:
+        done, waiting = executor.wait(
+            futures, throw_except=True, return_when=ALWAYS, download_results=True, show_progressbar=False
+        )
+        if not waiting:
+            reports = [future.result() for future in done]
+            if any(report.run != name for report in reports):
+                raise RunError(
+                    "Lithops brought results of another job, of an executor with the same id: create "
+                    "a new executor in each process"
+                )
+            return reports
+        if time.monotonic() > deadline:
+            raise RunError(f"the run ended, but {len(waiting)} results did not come in {RESULT_TIMEOUT:.0f} s")
+        pause.wait(FUTURES_POLL)  # Lithops has nothing to wait on but its own polling

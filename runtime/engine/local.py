@@ -1,0 +1,64 @@
+"""A run in this process: on a laptop, or inside a Lithops job or a Lambda handler."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from .. import bsp
+from ..algorithm import Algorithm, Combine, State
+from ..channel import LocalChannel
+from ..data import Source
+from ..events import IterationDone, RunEnded, RunStarted, WorkersJoined, emit
+from ..inner import make_inner
+from ..trace import Trace
+from .options import RunOptions
+from .outcome import Outcome, WorkerReport, gather
+
+NAME = "local"
+
+
+class _Announcing(LocalChannel):
+    """A channel for one worker that announces every new state."""
+
+    def __init__(self, state: State, trace: Trace, announce: Callable[[int, State], None]) -> None:
+        super().__init__(state, trace=trace)
+        self._announce = announce
+
+    def all_reduce(
+        self,
+        iteration: int,
+        partial: np.ndarray,
+        how: Combine,
+        update: Callable[[np.ndarray], tuple[State, bool]],
+    ) -> tuple[int, State, bool]:
+        reached, state, done = super().all_reduce(iteration, partial, how, update)
+        self._announce(iteration, state)
+        return reached, state, done
+
+
+def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options: RunOptions) -> Outcome:
+    """Run ``algorithm`` over ``source`` in this process; see `biglambda.runtime.engine.run`."""
+    started, start = time.time(), time.perf_counter()
+    callbacks, trace = options.callbacks, Trace()
+    emit(callbacks, RunStarted(NAME, 1, options.inner, algorithm.total_iterations))
+
+    def announce(iteration: int, envelope: State) -> None:
+        emit(callbacks, IterationDone(iteration, algorithm.metrics(envelope["state"])))
+
+    try:
+        with make_inner(options.inner, options.inner_workers) as inner:
+            emit(callbacks, WorkersJoined(1, 1))
+            read = partial(source.read, 0, 1, inner.workers)
+            channel = _Announcing(bsp.first_envelope(algorithm, source), trace, announce)
+            state, rows = bsp.run(algorithm, read, inner, channel, trace)
+    except BaseException as error:
+        emit(callbacks, RunEnded(NAME, f"{type(error).__name__}: {error}"))
+        raise
+    memory = {name: rows.memory[name] for name in outputs}
+    done = WorkerReport(NAME, 0, len(rows), inner.workers, memory, trace, started)
+    emit(callbacks, RunEnded(NAME, None))
+    return gather(NAME, state, [done], started, time.perf_counter() - start)

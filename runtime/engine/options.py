@@ -1,0 +1,70 @@
+"""How a run is run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..events import Callback
+from ..inner import check_inner
+
+MAX_WORKERS = 10_000
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The options that every ``fit_*`` function shares.
+
+    Attributes
+    ----------
+    workers : int
+        Functions to run.
+    inner : {"threads", "processes", "serial"}
+        Kind of inner workers.
+    inner_workers : int or "auto"
+        Inner workers in each function; "auto" is as many as it has usable CPUs.
+    executor : lithops.FunctionExecutor, optional
+        Where functions run. None runs in this process, or, with several workers, on Lithops' localhost backend.
+    redis : str, optional
+        URL of the Redis through which workers meet.
+    callbacks : tuple of callables
+        Called with every event of the run, see `biglambda.runtime.events`.
+    arrival_timeout : float
+        Seconds within which all workers must have arrived.
+    stall_timeout : float
+        Seconds within which a run must get on by one iteration.
+    """
+
+    workers: int = 1
+    inner: str = "threads"
+    inner_workers: int | str = "auto"
+    executor: Any = None
+    redis: str | None = None
+    callbacks: tuple[Callback, ...] = ()
+    arrival_timeout: float = 60.0
+    stall_timeout: float = 900.0
+
+    def __post_init__(self) -> None:
+        workers = self.workers
+        if (
+            isinstance(workers, bool)
+            or not isinstance(workers, int | np.integer)
+            or not (1 <= workers <= MAX_WORKERS)
+        ):
+            raise ValueError(f"workers={workers!r}: allowed are whole numbers from 1 to {MAX_WORKERS}")
+        check_inner(self.inner, self.inner_workers)
+        for name in ("arrival_timeout", "stall_timeout"):
+            seconds = getattr(self, name)
+            if not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
+                raise ValueError(f"{name}={seconds!r}: allowed are positive seconds")
+        if self.redis is not None and not isinstance(self.redis, str):
+            raise TypeError(f"redis is a {type(self.redis).__name__}: allowed is a URL such as redis://host:6379")
+        for callback in self.callbacks:
+            if not callable(callback):
+                raise TypeError(f"callbacks: {callback!r} cannot be called")
+        if self.executor is not None and not hasattr(self.executor, "map"):
+            raise TypeError(
+                f"executor is a {type(self.executor).__name__}: allowed are None and a lithops.FunctionExecutor"
+            )

@@ -1,0 +1,108 @@
+"""What a run, and each of its workers, brings back."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..algorithm import State
+from ..resources import Cost, lambda_memory
+from ..trace import Trace
+
+KINDS = ("launch", "load", "compute", "push", "wait", "update")
+
+
+@dataclass
+class WorkerReport:
+    """What one worker brings back; pickled by Lithops.
+
+    Attributes
+    ----------
+    run : str
+        Name of the run that it took part in.
+    worker, rows, inner_workers, process : int
+        Its number, how many rows it had, its inner workers, its process id.
+    memory : dict of str to ndarray
+        What was asked for of the values kept for each row.
+    trace : Trace
+        Where its time went.
+    started, ended : float
+        Seconds since the epoch, by its own clock.
+    """
+
+    run: str
+    worker: int
+    rows: int
+    inner_workers: int
+    memory: dict[str, np.ndarray]
+    trace: Trace
+    started: float
+    ended: float = field(default_factory=time.time)
+    process: int = field(default_factory=os.getpid)
+
+
+@dataclass(frozen=True)
+class RunTrace:
+    """Where the time of a run went.
+
+    Attributes
+    ----------
+    run : str
+        The run's name.
+    launch : float
+        Seconds from the launch until the last worker had started.
+    seconds : float
+        Seconds from the launch until the results were in.
+    workers : tuple of WorkerReport
+        Each worker's breakdown, without its rows.
+    """
+
+    run: str
+    launch: float
+    seconds: float
+    workers: tuple[WorkerReport, ...]
+
+    def breakdown(self) -> dict[str, float]:
+        """Seconds by kind (launch, load, compute, push, wait, update), as the mean over the workers."""
+        means = {
+            kind: sum(report.trace.total(kind) for report in self.workers) / len(self.workers)
+            for kind in KINDS[2:]
+        }
+        load = sum(report.trace.load for report in self.workers) / len(self.workers)
+        return {"launch": self.launch, "load": load, **means}
+
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{kind} {seconds:.3f}" for kind, seconds in self.breakdown().items())
+        return f"RunTrace({self.seconds:.3f} s, {len(self.workers)} workers; mean seconds: {parts})"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The last state of a run, what its workers kept for each row, and what it took."""
+
+    state: State
+    memory: dict[str, np.ndarray]
+    trace: RunTrace
+    cost: Cost
+
+
+def gather(
+    run: str,
+    state: State,
+    reports: list[WorkerReport],
+    launched: float,
+    seconds: float,
+    memory_mb: int | None = None,
+) -> Outcome:
+    """Put the workers' reports together, in the order of the rows."""
+    reports = sorted(reports, key=lambda report: report.worker)
+    memory = {name: np.concatenate([report.memory[name] for report in reports]) for name in reports[0].memory}
+    for one in reports:
+        one.memory = {}
+    launch = max(0.0, max(one.started for one in reports) - launched)
+    memory_mb = memory_mb or lambda_memory(max(one.inner_workers for one in reports))
+    cost = Cost(sum(one.ended - one.started for one in reports), memory_mb)
+    return Outcome(state, memory, RunTrace(run, launch, seconds, tuple(reports)), cost)

@@ -1,0 +1,53 @@
+"""What runs inside a function: the one entry point that Lithops is given."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+
+from .. import bsp
+from ..algorithm import Algorithm
+from ..channel.redis import RedisChannel
+from ..data import Source
+from ..inner import make_inner
+from ..trace import Trace
+from .outcome import WorkerReport
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one worker is told; small, and pickled by Lithops. The URL carries what is needed to connect."""
+
+    run: str
+    redis: str
+    worker: int
+    workers: int
+    source: Source
+    algorithm: Algorithm
+    outputs: tuple[str, ...]
+    inner: str
+    inner_workers: int | str
+
+    def __repr__(self) -> str:
+        return f"Job(run {self.run}, worker {self.worker} of {self.workers})"
+
+
+def work(job: Job) -> WorkerReport:
+    """Take part in a run as one of its workers.
+
+    Whatever goes wrong ends the run for everybody, with the reason, before it is raised here.
+    """
+    started, trace = time.time(), Trace()
+    channel = RedisChannel(job.redis, job.run, job.worker, job.workers, trace=trace)
+    try:
+        with make_inner(job.inner, job.inner_workers) as inner:
+            read = partial(job.source.read, job.worker, job.workers, inner.workers)
+            _, rows = bsp.run(job.algorithm, read, inner, channel, trace)
+            memory = {name: rows.memory[name] for name in job.outputs}
+            return WorkerReport(job.run, job.worker, len(rows), inner.workers, memory, trace, started)
+    except BaseException as error:
+        channel.abort(error)
+        raise
+    finally:
+        channel.close()

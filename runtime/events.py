@@ -1,0 +1,58 @@
+"""What happens in a run, as frozen events for callbacks: a progress bar, a history, a log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    """The run's workers were launched."""
+
+    run: str
+    workers: int
+    inner: str
+    total_iterations: int | None
+
+
+@dataclass(frozen=True)
+class WorkersJoined:
+    """More workers arrived."""
+
+    joined: int
+    workers: int
+
+
+@dataclass(frozen=True)
+class IterationDone:
+    """A new state was published.
+
+    Attributes
+    ----------
+    iteration : int
+        Passes over the data so far.
+    metrics : mapping of str to float or str
+        What the algorithm says of its state, for example ``{"pass": "lloyd", "shift": 0.01}``.
+    """
+
+    iteration: int
+    metrics: Mapping[str, float | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunEnded:
+    """The run is over; ``error`` says why it has no result, or is None."""
+
+    run: str
+    error: str | None
+
+
+Event = RunStarted | WorkersJoined | IterationDone | RunEnded
+Callback = Callable[[Event], None]
+
+
+def emit(callbacks: Iterable[Callback], event: Event) -> None:
+    """Hand an event to every callback."""
+    for callback in callbacks:
+        callback(event)

@@ -1,0 +1,71 @@
+"""What each kernel computes, in plain NumPy and float64."""
+
+import numpy as np
+
+
+def distances(rows: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    """Squared distances (m, k)."""
+    return np.stack([np.square(rows.astype(float) - center).sum(axis=1) for center in centers], axis=1)
+
+
+def lloyd(rows, centers, shift, labels):
+    """(labels, totals, counts, changed, inertia)"""
+    squares = distances(rows, centers)
+    new = squares.argmin(axis=1) if len(rows) else np.zeros(0, int)
+    totals = np.zeros(centers.shape)
+    np.add.at(totals, new, rows.astype(float) - shift)
+    counts = np.bincount(new, minlength=len(centers))
+    return new, totals, counts, int((new != labels).sum()), squares.min(axis=1).sum() if len(rows) else 0.0
+
+
+def inertia(rows, centers, labels):
+    return np.square(rows.astype(float) - centers[labels]).sum()
+
+
+def scan(rows):
+    """(minimum, maximum, flat index of the first value that is not finite, or -1)"""
+    bad = np.flatnonzero(~np.isfinite(rows))
+    return rows.min(axis=0), rows.max(axis=0), int(bad[0]) if bad.size else -1
+
+
+def moments(rows, shift):
+    difference = rows.astype(float) - shift
+    return np.concatenate([difference.sum(axis=0), np.square(difference).sum(axis=0)])
+
+
+def min_distance(rows, center, distance):
+    return np.minimum(distance, np.square(rows.astype(float) - center).sum(axis=1))
+
+
+def linear(rows, weights):
+    return rows.astype(float) @ weights[:-1] + weights[-1]
+
+
+def logistic(rows, target, weights):
+    """(loss, gradient) in extended precision, which has no overflow to speak of."""
+    z = (rows.astype(float) @ weights[:-1] + weights[-1]).astype(np.longdouble)
+    e = np.exp(-np.abs(z))
+    sigmoid = np.where(z < 0, e / (1 + e), 1 / (1 + e))
+    residual = sigmoid - target
+    gradient = np.append(rows.astype(np.longdouble).T @ residual, residual.sum())
+    loss = (np.log1p(e) + np.maximum(z, 0) - target * z).sum()
+    return float(loss), gradient.astype(float)
+
+
+def splitmix(x: int) -> int:
+    mask = 2**64 - 1
+    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & mask
+    return x ^ (x >> 31)
+
+
+def race(distance, first_row, seed, round_number):
+    mask, golden = 2**64 - 1, 0x9E3779B97F4A7C15
+    stream = splitmix(splitmix((seed + golden) & mask) ^ ((round_number * golden + golden) & mask))
+    best = (np.inf, -1)
+    for row, rate in enumerate(distance, first_row):
+        random = splitmix((stream + (row + 1) * golden) & mask)
+        u = ((random >> 12) + 0.5) * 2.0**-52
+        if rate > 0:
+            best = min(best, (-np.log(u) / rate, row), key=lambda pair: pair[0])
+    return best

@@ -1,0 +1,135 @@
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cases
+import numpy as np
+import pytest
+
+from biglambda.kernels import (
+    assign,
+    inertia,
+    linear,
+    lloyd,
+    logistic,
+    min_distance,
+    moments,
+    pack_centers,
+    scan,
+)
+from biglambda.kernels.centers import PATHS
+from biglambda.kernels.logistic import PATHS as LOGISTIC_PATHS
+
+
+def everything(rows, target, int_out, float_out):
+    """Run every driver on the rows in every path; returns all results as one list of arrays."""
+    d, results = rows.shape[1], []
+    centers = np.linspace(-1, 1, 5 * d).reshape(5, d)
+    for path in PATHS:
+        packed = pack_centers(centers, np.full(d, 0.1), rows.dtype, path)
+        totals, counts = np.zeros((5, d)), np.zeros(5)
+        int_out[:] = 0
+        lloyd(rows, packed, np.full(d + 1, 2.0**-30), int_out, totals, counts)
+        results += [int_out.copy(), totals, counts]
+        assign(rows, packed, int_out)
+    results.append(np.array([inertia(rows, centers, int_out, 2.0**-30)]))
+    low, high, sums = np.zeros(d), np.zeros(d), np.zeros(2 * d)
+    results.append(np.array([scan(rows, low, high)]))
+    moments(rows, centers[0], np.full(2 * d, 2.0**-30), sums)
+    float_out[:] = 9.0
+    min_distance(rows, centers[0], float_out)
+    results += [low, high, sums, float_out.copy()]
+    linear(rows, np.linspace(-1, 1, d + 1), float_out)
+    results.append(float_out.copy())
+    for path in LOGISTIC_PATHS:
+        gradient = np.zeros(d + 1)
+        loss = logistic(rows, target, np.linspace(-1, 1, d + 1), np.full(d + 2, 2.0**-30), gradient, path)
+        results += [gradient, np.array([loss])]
+    return results
+
+
+def run(rows, target):
+    return everything(rows, target, np.zeros(len(rows), np.int32), np.zeros(len(rows)))
+
+
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+@pytest.mark.parametrize(("m", "d"), [(1, 1), (100, 2), (1030, 17), (70, 65)])
+def test_read_only_mapped_and_oddly_placed_rows_give_the_same_results(tmp_path, m, d, dtype):
+    rows, target = cases.gaussian(1, m, d, dtype), np.ones(m, dtype)
+    expected = run(rows, target)
+    rows.tofile(tmp_path / "rows")
+    mapped = np.memmap(tmp_path / "rows", dtype, "r", shape=(m, d))
+    frozen = rows.copy()
+    frozen.flags.writeable = False
+    shifted = np.empty(m * d + 1, dtype)[1:].reshape(m, d)
+    shifted[:] = rows
+    long = np.concatenate([rows[:1], rows, rows[:1]])
+    for same in (mapped, frozen, shifted, long[1:-1]):
+        for result, wanted in zip(run(same, target), expected, strict=True):
+            assert np.array_equal(result, wanted)
+
+
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+def test_no_rows_change_nothing(dtype):
+    results = run(np.empty((0, 3), dtype), np.empty(0, dtype))
+    position = next(i for i, result in enumerate(results) if result.tolist() == [-1])  # of `scan`: all finite
+    assert not any(result.any() for i, result in enumerate(results) if i != position)
+
+
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+def test_threads_on_disjoint_slices_get_what_one_thread_gets(dtype):
+    rows, target = cases.gaussian(3, 8 * 1024, 20, dtype), np.ones(8 * 1024, dtype)
+    slices = [slice(start, start + 1024) for start in range(0, len(rows), 1024)]
+    expected = [run(rows[part], target[part]) for part in slices]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            for results, wanted in zip(pool.map(lambda s: run(rows[s], target[s]), slices), expected, strict=True):
+                assert all(map(np.array_equal, results, wanted))
+
+
+def test_rows_of_another_dtype_are_refused_with_advice():
+    packed = pack_centers(np.zeros((1, 2)), np.zeros(2), np.float32)
+    with pytest.raises(TypeError, match="float16; allowed is float32 or float64"):
+        assign(np.zeros((4, 2), np.float16), packed, np.zeros(4, np.int32))
+
+
+GUARD = """
+import ctypes, mmap, sys
+import numpy as np
+sys.path.insert(0, {here!r})
+from test_memory import everything
+
+PAGE, libc, kept = mmap.PAGESIZE, ctypes.CDLL(None, use_errno=True), []
+
+def guarded(values, at_end):
+    # An array between two pages that may not be touched, against the one or the other.
+    pages = -(-max(values.nbytes, 1) // PAGE)
+    memory = mmap.mmap(-1, (pages + 2) * PAGE)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    for page in (0, pages + 1):
+        assert libc.mprotect(ctypes.c_void_p(address + page * PAGE), ctypes.c_size_t(PAGE), 0) == 0
+    kept.append(memory)
+    start = PAGE + (pages * PAGE - values.nbytes if at_end else 0)
+    out = np.frombuffer(memory, values.dtype, values.size, start).reshape(values.shape)
+    out[...] = values
+    return out
+
+rng = np.random.default_rng(0)
+for dtype in (np.float32, np.float64):
+    for m in (1, 3, 31, 33, 64, 1025):
+        for d in (1, 2, 3, 4, 5, 8, 9, 16, 17, 33, 64, 65):
+            rows, target = rng.standard_normal((m, d)).astype(dtype), np.ones(m, dtype)
+            expected = everything(rows, target, np.zeros(m, np.int32), np.zeros(m))
+            for at_end in (False, True):
+                arrays = [guarded(x, at_end) for x in (rows, target, np.zeros(m, np.int32), np.zeros(m))]
+                for result, wanted in zip(everything(*arrays), expected, strict=True):
+                    assert np.array_equal(result, wanted), (dtype, m, d)
+print("untouched")
+"""
+
+
+def test_nothing_outside_the_arrays_is_touched():
+    code = GUARD.format(here=str(Path(__file__).parent))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "untouched", (done.returncode, done.stderr)

@@ -1,0 +1,97 @@
+"""The command line as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from biglambda import KMeansResult, LogisticRegressionResult, __version__, fit_kmeans
+
+
+def biglambda(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "biglambda", *map(str, arguments)], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == code, done.stderr
+    return done
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    generator = np.random.default_rng(0)
+    x = generator.standard_normal((2_500, 3)) + 5.0 * generator.integers(0, 2, (2_500, 1))
+    late = (x[:, 0] + generator.standard_normal(2_500) > 2.5).astype(int)
+    path = tmp_path / "rows.csv"
+    lines = ["a,b,c,late"] + [
+        ",".join(map(repr, map(float, row))) + f",{y}" for row, y in zip(x, late, strict=True)
+    ]
+    path.write_text("\n".join(lines))
+    return path
+
+
+def test_kmeans_prints_json_saves_the_model_and_writes_labels(table: Path, tmp_path: Path) -> None:
+    done = biglambda(
+        "kmeans", table, "-k", 3, "--columns", "a,b,2", "--seed", 1, "--inner-workers", 2, "--json",
+        "--save", tmp_path / "model.npz", "--labels", tmp_path / "labels.npy",
+    )  # fmt: skip
+    printed = json.loads(done.stdout)
+    expected = fit_kmeans(table, 3, columns=["a", "b", "c"], seed=1)
+    assert printed["inertia"] == expected.inertia
+    assert printed["centers"] == expected.centers.tolist()
+    assert printed["seconds"]["compute"] > 0
+    assert printed["cost"]["gb_seconds"] > 0
+    np.testing.assert_array_equal(np.load(tmp_path / "labels.npy"), expected.labels)
+    assert KMeansResult.load(tmp_path / "model.npz").inertia == expected.inertia
+
+
+def test_workers_on_this_machine_give_the_same_json(table: Path) -> None:
+    outs = [
+        json.loads(biglambda("kmeans", table, "-k", 3, "--seed", 1, "--json", "--workers", workers).stdout)
+        for workers in (1, 2)
+    ]
+    assert outs[0]["centers"] == outs[1]["centers"]
+    assert outs[1]["seconds"]["launch"] > 0
+
+
+def test_kmeans_starts_from_a_file_of_centres(table: Path, tmp_path: Path) -> None:
+    centers = np.arange(12.0).reshape(3, 4)
+    np.save(tmp_path / "centers.npy", centers)
+    done = biglambda("kmeans", table, "-k", 3, "--init", tmp_path / "centers.npy", "--json")
+    assert json.loads(done.stdout)["centers"] == fit_kmeans(table, 3, init=centers).centers.tolist()
+
+
+@pytest.mark.parametrize("inner", ["threads", "processes", "serial"])
+def test_logreg_prints_a_summary_for_people(table: Path, inner: str, tmp_path: Path) -> None:
+    done = biglambda("logreg", table, "--target", "late", "--inner", inner, "--save", tmp_path / "m")
+    assert "LogisticRegressionResult(3 features" in done.stdout
+    assert "GB-s" in done.stdout
+    assert done.stderr == ""
+    assert LogisticRegressionResult.load(tmp_path / "m.npz").n_iter > 0
+
+
+def test_errors_are_one_line_without_a_traceback(table: Path) -> None:
+    done = biglambda("kmeans", "nowhere.csv", "-k", 2, code=1)
+    assert done.stderr.startswith("biglambda: ")
+    assert "nowhere.csv" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "zzz" in biglambda("kmeans", table, "-k", 2, "--columns", "zzz", code=1).stderr
+    biglambda("kmeans", table, code=2)
+    biglambda(code=2)
+
+
+@pytest.mark.parametrize("command", [(), ("kmeans",), ("logreg",), ("demo",)])
+def test_help_names_defaults_and_units(command: tuple[str, ...]) -> None:
+    text = biglambda(*command, "--help").stdout
+    assert "usage: biglambda" in text
+    if command in (("kmeans",), ("logreg",)):
+        assert "seconds" in text
+        assert "default" in text
+
+
+def test_version() -> None:
+    assert biglambda("--version").stdout.strip() == f"biglambda {__version__}"

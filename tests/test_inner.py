@@ -1,0 +1,164 @@
+"""Inner workers of every kind behave alike."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from biglambda.runtime.errors import RunError
+from biglambda.runtime.inner import KINDS, make_inner
+from biglambda.runtime.resources import _cgroup_quota, lambda_cpus, usable_cpus
+from biglambda.runtime.rows import CHUNK, Rows, cut_chunks
+
+
+def make_rows(n: int) -> Rows:
+    return Rows(np.arange(2.0 * n).reshape(n, 2), memory={"labels": np.zeros(n, np.int64)})
+
+
+def sum_and_mark(rows: Rows) -> np.ndarray:
+    rows.memory["labels"][:] = rows.first + np.arange(len(rows))
+    return rows.X.sum(axis=0)
+
+
+@given(rows=st.integers(0, 20 * CHUNK), parts=st.integers(1, 40))
+def test_cuts_are_at_chunks_and_hold_each_row_once(rows: int, parts: int) -> None:
+    bounds = cut_chunks(rows, parts)
+    assert bounds[0] == 0
+    assert bounds[-1] == rows
+    assert all(bound % CHUNK == 0 for bound in bounds[:-1])
+    sizes = np.diff(bounds)
+    assert len(sizes) <= parts
+    if rows:
+        assert (sizes > 0).all()
+        chunks = -(-sizes // CHUNK)
+        assert chunks.max() - chunks.min() <= 1
+    else:
+        assert sizes.tolist() == [0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("workers", [1, 2, 3, 7])
+@pytest.mark.parametrize("n", [0, 1, CHUNK, 5 * CHUNK + 3])
+def test_results_come_in_row_order_and_memory_is_written(kind: str, workers: int, n: int) -> None:
+    rows = make_rows(n)
+    with make_inner(kind, workers) as inner:
+        for _ in range(3):
+            rows.memory["labels"][:] = -1
+            results = inner.map(sum_and_mark, rows, ("labels",))
+            np.testing.assert_array_equal(sum(results), rows.X.sum(axis=0))
+            assert rows.memory["labels"].tolist() == list(range(n))
+    assert len(results) == max(1, min(inner.workers, -(-n // CHUNK)))
+
+
+def test_only_what_a_pass_writes_goes_through_the_pipe() -> None:
+    rows = make_rows(2 * CHUNK)
+    with make_inner("processes", 2) as inner:
+        inner.map(sum_and_mark, rows, ())
+    assert not rows.memory["labels"].any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_error_in_one_inner_worker_is_raised_and_the_pool_lives_on(kind: str) -> None:
+    rows = make_rows(3 * CHUNK)
+
+    def fail_in_the_second(part: Rows) -> np.ndarray:
+        if part.first or len(part) == len(rows):
+            raise ValueError(f"no good: {part.first}")
+        return sum_and_mark(part)
+
+    with make_inner(kind, 3) as inner:
+        with pytest.raises((ValueError, RunError), match="no good"):
+            inner.map(fail_in_the_second, rows, ())
+        assert len(inner.map(sum_and_mark, rows, ())) == min(3, inner.workers)
+
+
+def test_a_killed_child_is_named_with_its_signal() -> None:
+    rows = make_rows(2 * CHUNK)
+
+    def die(part: Rows) -> np.ndarray:
+        if part.first:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return sum_and_mark(part)
+
+    with make_inner("processes", 2) as inner, pytest.raises(RunError, match=r"inner worker 1 .* SIGKILL"):
+        inner.map(die, rows, ("labels",))
+
+
+def test_threads_end_with_the_pool() -> None:
+    before = threading.active_count()
+    with make_inner("threads", 4) as inner:
+        inner.map(sum_and_mark, make_rows(4 * CHUNK), ())
+        assert threading.active_count() == before + 3
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "workers", "message"),
+    [
+        ("fibers", 1, "inner='fibers': allowed are 'threads'"),
+        ("threads", 0, "inner_workers=0"),
+        ("threads", "two", "inner_workers='two'"),
+        ("threads", True, "inner_workers=True"),
+        ("threads", 1.5, "inner_workers=1.5"),
+    ],
+)
+def test_wrong_options_are_named(kind: str, workers: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_inner(kind, workers)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("memory", "cpus"), [(128, 2), (3008, 2), (3009, 3), (7076, 4), (8845, 5), (10240, 6)])
+def test_a_function_sees_as_many_cpus_as_its_memory_buys(memory: int, cpus: int) -> None:
+    assert lambda_cpus(memory) == cpus
+
+
+def test_usable_cpus_follow_affinity() -> None:
+    code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});\n"
+    code += "from biglambda.runtime.resources import usable_cpus; print(usable_cpus())"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert out.stdout.strip() == "1"
+
+
+def test_usable_cpus_follow_the_lambda_memory_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "5307")
+    assert usable_cpus() <= 3
+
+
+@pytest.mark.parametrize(
+    ("files", "quota"),
+    [
+        ({"cpu.max": "150000 100000"}, 1.5),
+        ({"cpu.max": "max 100000"}, None),
+        ({"cpu/cpu.cfs_quota_us": "50000", "cpu/cpu.cfs_period_us": "100000"}, 0.5),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
+        ({"cpu.max": "garbage"}, None),
+        ({}, None),
+    ],
+)
+def test_cgroup_quotas_of_both_versions(files: dict[str, str], quota: float | None, tmp_path: Path) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert _cgroup_quota(tmp_path) == quota
+
+
+@settings(deadline=None, max_examples=10)
+@given(n=st.integers(0, 4 * CHUNK), workers=st.integers(1, 5))
+def test_threads_and_processes_give_the_same_results(n: int, workers: int) -> None:
+    outcomes = []
+    for kind in ("threads", "processes"):
+        rows = make_rows(n)
+        with make_inner(kind, workers) as inner:
+            results = inner.map(sum_and_mark, rows, ("labels",))
+        outcomes.append(([r.tolist() for r in results], rows.memory["labels"].tolist()))
+    assert outcomes[0] == outcomes[1]

@@ -1,0 +1,305 @@
+"""Runs on real Lithops functions, and what they leave behind: nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import lithops
+import numpy as np
+import pytest
+import redis as redis_client
+
+from biglambda import RunError, fit_kmeans, fit_logistic_regression
+from biglambda.runtime.channel.server import start_server
+from biglambda.runtime.events import Event, IterationDone, RunEnded, RunStarted, WorkersJoined
+
+Blobs = Callable[..., tuple[np.ndarray, np.ndarray]]
+MARK = "BIGLAMBDA_TEST_MARK"
+
+
+def localhost(workers: int, **options: Any) -> lithops.FunctionExecutor:
+    config = {
+        "lithops": {"mode": "localhost", "backend": "localhost", "storage": "localhost", "data_cleaner": False},
+        "localhost": {"version": 1, "runtime": sys.executable, "worker_processes": workers},
+    }
+    return lithops.FunctionExecutor(config=config, log_level=None, **options)
+
+
+@pytest.fixture
+def executor() -> Iterator[lithops.FunctionExecutor]:
+    with localhost(3) as made:
+        yield made
+
+
+def marked(mark: str) -> list[int]:
+    """Processes that inherited a mark in their environment."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                if f"{MARK}={mark}".encode() in (entry / "environ").read_bytes().split(b"\0"):
+                    state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+                    if state != "Z":
+                        found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> float:
+    """Seconds until the condition held; fails after the bound."""
+    start = time.monotonic()
+    while not condition():
+        assert time.monotonic() - start < seconds, "not within the bound"
+        time.sleep(0.05)
+    return time.monotonic() - start
+
+
+def keys_without_ttl(url: str) -> list[bytes]:
+    with redis_client.Redis.from_url(url) as client:
+        return [key for key in client.scan_iter("biglambda:*") if client.ttl(key) < 0]
+
+
+def test_a_users_executor_runs_files(executor: Any, blobs: Blobs, tmp_path: Path, redis_url: str) -> None:
+    x, centers = blobs(6_000, 4, 5)
+    np.savetxt(tmp_path / "a.csv", x[:2_500], delimiter=",", fmt="%.17g")
+    np.savetxt(tmp_path / "b.csv", x[2_500:], delimiter=",", fmt="%.17g")
+    result = fit_kmeans(
+        str(tmp_path / "*.csv"), 5, init=centers, workers=3, executor=executor, redis=redis_url, inner_workers=2
+    )
+    alone = fit_kmeans(x, 5, init=centers)
+    assert result.centers.tobytes() == alone.centers.tobytes()
+    np.testing.assert_array_equal(result.labels, alone.labels)
+    assert keys_without_ttl(redis_url) == []
+    again = fit_kmeans(x, 5, init=centers, workers=2, executor=executor, redis=redis_url)  # it can be used again
+    assert again.centers.tobytes() == alone.centers.tobytes()
+
+
+def test_no_executor_and_no_redis_start_their_own(blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(MARK, "own")
+    monkeypatch.delenv("BIGLAMBDA_REDIS_URL", raising=False)
+    x, centers = blobs(6_000, 4, 5)
+    events: list[Event] = []
+    result = fit_kmeans(x, 5, init=centers, workers=3, inner_workers=1, callbacks=[events.append])
+    assert result.centers.tobytes() == fit_kmeans(x, 5, init=centers).centers.tobytes()
+    assert marked("own") == []
+
+    assert isinstance(events[0], RunStarted)
+    assert events[-1] == RunEnded(events[0].run, None)
+    assert WorkersJoined(3, 3) in events
+    assert any(isinstance(event, IterationDone) for event in events)
+    assert len(result.trace.workers) == 3
+    assert sum(one.rows for one in result.trace.workers) == 6_000
+    assert result.cost.seconds > 0
+
+
+def test_success_and_failure_leave_no_process_and_no_file(tmp_path: Path) -> None:
+    code = """
+import numpy as np
+from biglambda import DataError, fit_kmeans
+if __name__ == "__main__":
+    x = np.random.default_rng(0).standard_normal((6_000, 4))
+    fit_kmeans(x, 5, workers=2)
+    np.savetxt("rows.csv", x, delimiter=",")
+    try:
+        fit_kmeans("rows.csv", 6_001, workers=2)
+    except DataError as error:
+        print(error)
+"""
+    scratch, folder = tmp_path / "scratch", tmp_path / "folder"
+    scratch.mkdir()
+    folder.mkdir()
+    environment = {**os.environ, MARK: "tidy", "TMPDIR": str(scratch)}
+    environment.pop("BIGLAMBDA_REDIS_URL", None)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert "6000 rows, but n_clusters=6001" in done.stdout, done.stderr
+    assert done.stderr == ""
+    wait_until(lambda: not marked("tidy"), 5)
+    assert [path.name for path in scratch.rglob("*biglambda*")] == []
+    assert [path.name for path in folder.iterdir()] == ["rows.csv"]
+
+
+def test_jobs_and_results_are_private_and_those_of_another_process_are_not_taken(tmp_path: Path) -> None:
+    """Two processes of one Lithops session have executors with the same ids, and must not meet in storage."""
+    code = """
+import os, sys
+import numpy as np
+from biglambda import fit_kmeans
+from lithops.constants import LITHOPS_TEMP_DIR
+from biglambda.runtime.events import WorkersJoined
+def look(event):
+    if isinstance(event, WorkersJoined) and event.joined == 2:
+        buckets = [e for e in os.scandir(LITHOPS_TEMP_DIR) if e.name.startswith("biglambda-")]
+        print([oct(e.stat().st_mode & 0o777) for e in buckets], len(list(os.scandir(buckets[0]))) > 0)
+if __name__ == "__main__":
+    x = np.random.default_rng(0).standard_normal((int(sys.argv[1]), 2))
+    result = fit_kmeans(x, 2, workers=2, callbacks=[look])
+    print(len(result.labels))
+"""
+    environment = {**os.environ, "__LITHOPS_SESSION_ID": "abcdef", "__LITHOPS_TOTAL_EXECUTORS": "7"}
+    environment.update(TMPDIR=str(tmp_path))
+    environment.pop("BIGLAMBDA_REDIS_URL", None)
+    for rows in (3_000, 5_000):
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(rows)], env=environment, capture_output=True, text=True, timeout=60
+        )
+        assert done.stdout.split("\n") == ["['0o700'] True", str(rows), ""], done.stderr
+
+
+def test_inside_a_lithops_job_a_fit_uses_the_functions_cpus(executor: Any, blobs: Blobs) -> None:
+    x, centers = blobs(3_000, 3, 4)
+
+    def job(seed: int) -> tuple[bytes, int]:
+        from biglambda import fit_kmeans
+
+        result = fit_kmeans(x, 4, init=centers)
+        return result.centers.tobytes(), result.trace.workers[0].inner_workers
+
+    futures = executor.map(job, [0, 1])
+    expected = fit_kmeans(x, 4, init=centers).centers.tobytes()
+    assert executor.get_result(futures, show_progressbar=False) == [(expected, len(os.sched_getaffinity(0)))] * 2
+
+
+def test_processes_inside_of_functions_give_the_same_bits(blobs: Blobs, redis_url: str) -> None:
+    x, _ = blobs(6_000, 4, 5)
+    y = (x[:, 0] > 0).astype(float)
+    fits = [
+        fit_logistic_regression(x, y, max_iter=5, workers=2, inner=inner, inner_workers=2, redis=redis_url)
+        for inner in ("threads", "processes")
+    ]
+    assert fits[0].weights.tobytes() == fits[1].weights.tobytes()
+
+
+CLIENT = """
+import os, sys, threading, signal
+import numpy as np
+from biglambda import fit_kmeans
+from biglambda.runtime.events import IterationDone, WorkersJoined
+def note(event):
+    if isinstance(event, WorkersJoined) and event.joined == event.workers:
+        print("joined", flush=True)
+    if isinstance(event, IterationDone) and event.metrics["pass"] == "lloyd":
+        print("iterating", flush=True)
+if __name__ == "__main__":
+    x = np.random.default_rng(0).standard_normal((200_000, 8))
+    fit_kmeans(x, 200, max_iter=100_000, tol=0.0, seed=1, init="random", workers=2, inner_workers=1,
+               redis=sys.argv[1] or None, callbacks=[note])
+"""
+
+
+def start_client(mark: str, url: str, scratch: Path) -> subprocess.Popen[str]:
+    environment = {**os.environ, MARK: mark, "TMPDIR": str(scratch)}
+    environment.pop("BIGLAMBDA_REDIS_URL", None)
+    client = subprocess.Popen(
+        [sys.executable, "-c", CLIENT, url],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert client.stdout is not None
+    for line in client.stdout:
+        if line.strip() == "iterating":
+            return client
+    raise AssertionError(client.communicate()[1])
+
+
+@pytest.mark.parametrize("own_server", [True, False])
+def test_ctrl_c_ends_everything(own_server: bool, tmp_path: Path, redis_url: str) -> None:
+    mark = f"ctrl-c-{own_server}"
+    client = start_client(mark, "" if own_server else redis_url, tmp_path)
+    client.send_signal(signal.SIGINT)
+    _, errors = client.communicate(timeout=15)
+    assert "KeyboardInterrupt" in errors
+    wait_until(lambda: not marked(mark), 5)
+    assert not any("biglambda" in path.name for path in tmp_path.iterdir())
+    assert keys_without_ttl(redis_url) == []
+
+
+@pytest.mark.parametrize("own_server", [True, False])
+def test_a_killed_client_leaves_no_process_behind(own_server: bool, tmp_path: Path, redis_url: str) -> None:
+    mark = f"killed-{own_server}"
+    client = start_client(mark, "" if own_server else redis_url, tmp_path)
+    client.kill()
+    client.communicate(timeout=15)
+    wait_until(lambda: not marked(mark), 30)
+    assert keys_without_ttl(redis_url) == []
+    if own_server:  # the guardian of the server removes what the client cannot any more
+        assert not any("biglambda" in path.name for path in tmp_path.iterdir())
+
+
+def test_a_killed_worker_ends_the_run_with_its_number(tmp_path: Path, redis_url: str) -> None:
+    client = start_client("worker-killed", redis_url, tmp_path)
+    # The functions are the leaves of the tree of processes.
+    processes = marked("worker-killed")
+    parents = {int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) for pid in processes}
+    leaves = [pid for pid in processes if pid not in parents and pid != client.pid]
+    assert len(leaves) == 2
+    os.kill(leaves[0], signal.SIGKILL)
+    _, errors = client.communicate(timeout=30)
+    assert "RunError: worker" in errors
+    assert "SIGKILL" in errors
+    wait_until(lambda: not marked("worker-killed"), 10)
+
+
+def test_workers_that_do_not_arrive_are_counted(redis_url: str) -> None:
+    x = np.random.default_rng(0).standard_normal((4_096, 2))
+    with localhost(4) as executor:
+        executor.config["localhost"]["worker_processes"] = 2  # what the jobs are told
+
+        class Claims:
+            """Claims to run more at a time than it does, as a cloud with a concurrency limit would."""
+
+            backend = "localhost"
+            config = {**executor.config, "localhost": {"worker_processes": 4}}  # noqa: RUF012
+            map, wait = staticmethod(executor.map), staticmethod(executor.wait)
+
+        start = time.monotonic()
+        with pytest.raises(RunError, match=r"2 of 4 workers arrived in \d+ s; the localhost backend's log"):
+            fit_kmeans(x, 2, workers=4, executor=Claims(), redis=redis_url, arrival_timeout=6.0)
+        assert time.monotonic() - start < 20
+    assert keys_without_ttl(redis_url) == []
+
+
+def test_a_lost_redis_ends_the_run_with_a_reason() -> None:
+    x = np.random.default_rng(0).standard_normal((100_000, 4))
+    with start_server() as server:
+
+        def stop(event: Event) -> None:
+            if isinstance(event, IterationDone) and event.metrics["pass"] == "lloyd":
+                server.stop()
+
+        start = time.monotonic()
+        with pytest.raises(RunError, match="Redis"):
+            fit_kmeans(
+                x, 150, init="random", tol=0.0, max_iter=100_000, workers=2, redis=server.url, callbacks=[stop]
+            )
+        assert time.monotonic() - start < 60
+
+
+def test_commands_per_worker_and_iteration(tmp_path: Path) -> None:
+    """At most 2.1 over 20 iterations, by the server's own statistics: all clients, from connecting to the end."""
+    x = np.random.default_rng(0).standard_normal((40_000, 4))
+    with start_server() as server, redis_client.Redis.from_url(server.url) as client:
+        result = fit_kmeans(x, 8, init=x[:8], max_iter=20, tol=0.0, workers=4, inner_workers=1, redis=server.url)
+        statistics = client.info("commandstats")
+    assert result.n_iter == 20
+    sent = ("evalsha", "eval", "xread", "hello", "auth", "client|setinfo", "client|setname", "ping", "select")
+    commands = sum(statistics[f"cmdstat_{name}"]["calls"] for name in sent if f"cmdstat_{name}" in statistics)
+    # Statistics (2 passes), 20 iterations and the last assignment all go through the same loop.
+    per_worker_and_iteration = commands / (4 * (20 + 3))
+    print(f"{commands} commands: {per_worker_and_iteration:.2f} per worker and iteration")
+    assert per_worker_and_iteration <= 2.1 + CLIENTS_OWN / (4 * 23)
+
+
+CLIENTS_OWN = 12  # of the client that launches and watches, and of this test
