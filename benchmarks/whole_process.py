@@ -47,7 +47,7 @@ def write_data(directory: Path, n: int, d: int, k: int) -> tuple[Path, Path]:
     from pyarrow import csv
 
     generator = np.random.default_rng(0)
-    middles = 3.0 * generator.standard_normal((k, d))
+    middles = 0.5 * generator.standard_normal((k, d))
     x = middles[generator.integers(k, size=n)] + generator.standard_normal((n, d))
     csv.write_csv(pyarrow.table({f"x{i}": x[:, i] for i in range(d)}), directory / "rows.csv")
     np.save(directory / "centers.npy", middles + generator.standard_normal((k, d)))

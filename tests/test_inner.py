@@ -97,7 +97,7 @@ def test_threads_end_with_the_pool() -> None:
     before = threading.active_count()
     with make_inner("threads", 4) as inner:
         inner.map(sum_and_mark, make_rows(4 * CHUNK), ())
-        assert threading.active_count() == before + 3
+        assert threading.active_count() == before + 4
     assert threading.active_count() == before
 
 

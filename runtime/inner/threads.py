@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from queue import SimpleQueue
 
@@ -14,45 +15,51 @@ from . import Inner, Task
 class Threads(Inner):
     """A pool of threads which lives as long as the worker.
 
-    The calling thread is one of the inner workers, so that a pool of n starts n - 1 threads. Parts and results
-    go through two queues; the kernels release the GIL.
+    The i-th part always goes to the i-th thread. Where the pool takes all CPUs that the process may use, each
+    thread stays on its own: after a pause the kernel would otherwise wake two of them on one CPU, and move them
+    apart only milliseconds later. Smaller pools are left to the kernel, since other workers may be beside them.
 
     Parameters
     ----------
     workers : int
-        Inner workers, the calling thread included.
+        Threads. One is none: the calling thread does the work.
     """
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
-        self._tasks: SimpleQueue[tuple[int, Task, Rows] | None] = SimpleQueue()
         self._results: SimpleQueue[tuple[int, np.ndarray | BaseException]] = SimpleQueue()
-        self._threads = [
-            threading.Thread(target=self._serve, name=f"biglambda-inner-{i}", daemon=True)
-            for i in range(1, workers)
-        ]
-        for thread in self._threads:
+        self._tasks: list[SimpleQueue[tuple[Task, Rows] | None]] = []
+        self._threads: list[threading.Thread] = []
+        if workers == 1:
+            return
+        cpus = sorted(os.sched_getaffinity(0))
+        for index in range(workers):
+            cpu = cpus[index % len(cpus)] if workers >= len(cpus) else None
+            tasks: SimpleQueue[tuple[Task, Rows] | None] = SimpleQueue()
+            name = f"biglambda-inner-{index}"
+            thread = threading.Thread(target=self._serve, args=(index, cpu, tasks), name=name, daemon=True)
+            self._tasks.append(tasks)
+            self._threads.append(thread)
             thread.start()
 
-    def _serve(self) -> None:
-        while (item := self._tasks.get()) is not None:
-            self._run(*item)
-
-    def _run(self, index: int, task: Task, part: Rows) -> None:
-        try:
-            self._results.put((index, task(part)))
-        except BaseException as error:  # handed to the caller of map, which raises it
-            self._results.put((index, error))
+    def _serve(self, index: int, cpu: int | None, tasks: SimpleQueue[tuple[Task, Rows] | None]) -> None:
+        if cpu is not None:
+            os.sched_setaffinity(0, {cpu})  # of this thread alone
+        while (item := tasks.get()) is not None:
+            task, part = item
+            try:
+                self._results.put((index, task(part)))
+            except BaseException as error:  # handed to the caller of map, which raises it
+                self._results.put((index, error))
 
     def map(self, task: Task, rows: Rows, writes: tuple[str, ...]) -> list[np.ndarray]:
         """See `Inner.map`. Raises the error of the first part that failed, after all parts have ended."""
         parts = rows.cut(self.workers)
         if len(parts) == 1:
             return [task(parts[0])]
-        for index, part in enumerate(parts[1:], start=1):
-            self._tasks.put((index, task, part))
-        self._run(0, task, parts[0])
-        # Every part was handed to a live thread which always answers, so these waits end with the kernels.
+        for tasks, part in zip(self._tasks, parts, strict=False):
+            tasks.put((task, part))
+        # Every part was handed to a live thread, which always answers: these waits end with the kernels.
         results = dict(self._results.get() for _ in parts)
         ordered = []
         for index in range(len(parts)):
@@ -64,7 +71,7 @@ class Threads(Inner):
 
     def close(self) -> None:
         """End the threads, each after the part that it works on."""
-        for _thread in self._threads:
-            self._tasks.put(None)
+        for tasks in self._tasks:
+            tasks.put(None)
         for thread in self._threads:
             thread.join()
