@@ -1,0 +1,72 @@
+"""Backends that share no file system with the client: arrays go through their storage, and are removed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import lithops
+import numpy as np
+import pytest
+
+from biglambda import fit_kmeans, fit_logistic_regression
+
+
+class Remote:
+    """A localhost executor under another backend's name: real functions and storage, but no shared files."""
+
+    backend = "somewhere"
+
+    def __init__(self, executor: lithops.FunctionExecutor) -> None:
+        self.map, self.wait = executor.map, executor.wait
+        self.storage, self.internal_storage = executor.storage, executor.internal_storage
+        self.config = {**executor.config, "somewhere": {"runtime_memory": 3538}}
+
+
+@pytest.fixture
+def remote() -> Iterator[Remote]:
+    config = {
+        "lithops": {"mode": "localhost", "backend": "localhost", "storage": "localhost", "data_cleaner": False},
+        "localhost": {"version": 1, "runtime": sys.executable, "worker_processes": 3},
+    }
+    with lithops.FunctionExecutor(config=config, log_level=None) as executor:
+        yield Remote(executor)
+
+
+def spooled(remote: Remote) -> list[str]:
+    return remote.storage.list_keys(remote.internal_storage.bucket, prefix="biglambda/")
+
+
+def test_an_array_is_spooled_to_the_backends_storage_and_removed(
+    remote: Any, redis_url: str, blobs: Callable[..., tuple[np.ndarray, np.ndarray]]
+) -> None:
+    x, centers = blobs(9_000, 4, 5)
+    seen: list[int] = []
+    result = fit_kmeans(
+        x,
+        5,
+        init=centers,
+        workers=3,
+        executor=remote,
+        redis=redis_url,
+        callbacks=[lambda event: seen.append(len(spooled(remote)))],
+    )
+    assert max(seen) == 1
+    assert spooled(remote) == []
+    alone = fit_kmeans(x, 5, init=centers)
+    assert result.centers.tobytes() == alone.centers.tobytes()
+    assert result.labels.tobytes() == alone.labels.tobytes()
+    assert result.cost.memory_mb == 3538
+    y = (x[:, 0] > 0).astype(float)
+    fit = fit_logistic_regression(x, y, max_iter=3, workers=2, executor=remote, redis=redis_url)
+    assert fit.weights.tobytes() == fit_logistic_regression(x, y, max_iter=3).weights.tobytes()
+
+
+def test_the_spool_is_removed_when_the_run_fails(remote: Any, redis_url: str) -> None:
+    def fail(event: Any) -> None:
+        raise ValueError("a callback failed")
+
+    with pytest.raises(ValueError, match="a callback failed"):
+        fit_kmeans(np.eye(2_000, 3), 2, workers=2, executor=remote, redis=redis_url, callbacks=[fail])
+    assert spooled(remote) == []
