@@ -10,7 +10,8 @@ import lithops
 import numpy as np
 import pytest
 
-from biglambda import fit_kmeans, fit_logistic_regression
+from biglambda import RunError, fit_kmeans, fit_logistic_regression
+from biglambda.runtime.engine.lithops import _results
 
 
 class Remote:
@@ -70,3 +71,11 @@ def test_the_spool_is_removed_when_the_run_fails(remote: Any, redis_url: str) ->
     with pytest.raises(ValueError, match="a callback failed"):
         fit_kmeans(np.eye(2_000, 3), 2, workers=2, executor=remote, redis=redis_url, callbacks=[fail])
     assert spooled(remote) == []
+
+
+def test_the_result_of_another_job_is_refused(remote: Any) -> None:
+    """Lithops can mix up executors of two processes of one session, see `_use_bucket`."""
+    futures = remote.map(lambda word: len(word), ["abc", "abcd"])
+    remote.wait(futures, show_progressbar=False)
+    with pytest.raises(RunError, match="results of another job"):
+        _results(remote, futures, "some-run")

@@ -272,7 +272,7 @@ def _results(executor: Any, futures: Any, name: str) -> list[WorkerReport]:
         )
         if not waiting:
             reports = [future.result() for future in done]
-            if any(report.run != name for report in reports):
+            if any(getattr(report, "run", None) != name for report in reports):
                 raise RunError(
                     "Lithops brought results of another job, of an executor with the same id: create "
                     "a new executor in each process"
