@@ -193,7 +193,7 @@ def fit_kmeans(
     max_iter = check_whole("max_iter", max_iter, low=1)
     tol = check_number("tol", tol, low=0.0)
     options = RunOptions(
-        workers, inner, inner_workers, executor, redis, tuple(callbacks), arrival_timeout=arrival_timeout
+        workers, inner, inner_workers, executor, redis, callbacks, arrival_timeout=arrival_timeout
     )
     source = describe(data, columns=columns, header=header, delimiter=delimiter, dtype=dtype)
     if source.n_rows is not None and k > source.n_rows:

@@ -298,7 +298,7 @@ def fit_logistic_regression(
     max_iter = check_whole("max_iter", max_iter, low=1)
     tol = check_number("tol", tol, low=0.0)
     options = RunOptions(
-        workers, inner, inner_workers, executor, redis, tuple(callbacks), arrival_timeout=arrival_timeout
+        workers, inner, inner_workers, executor, redis, callbacks, arrival_timeout=arrival_timeout
     )
     if target is None:
         raise TypeError("target is None: allowed are an array, a .npy path, and a column's name or number")

@@ -40,6 +40,8 @@ class FitResult:
         arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
         others = {name: value for name, value in values.items() if name not in arrays}
         about = json.dumps({"model": type(self).__name__, **others})
+        if not path.parent.is_dir():
+            raise FileNotFoundError(f"cannot save to {path}: the directory {path.parent} does not exist")
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
         try:
             with os.fdopen(descriptor, "wb") as file:

@@ -17,6 +17,9 @@ from .pipeline import Pass
 LARGEST: dict[type, float] = {np.float32: 1e16, np.float64: 1e140}
 """Magnitudes whose squared distances, summed over many features and rows, stay finite."""
 
+SMALLEST: dict[type, float] = {np.float32: 1e-16, np.float64: 1e-140}
+"""Ranges of values whose squares do not underflow."""
+
 _NONE = -1.0
 _FIELDS = 6  # of a record of `Scan`, before the extremes
 
@@ -83,6 +86,12 @@ class Scan(Pass):
                 f"column {column}{named(self.names, column)} holds {largest[column]:g}, whose squares would "
                 f"overflow: allowed in {np.dtype(self.dtype)} are magnitudes up to {LARGEST[self.dtype]:g}, so "
                 "scale it down"
+            )
+        spread = float((maximum - minimum).max())
+        if 0 < spread < SMALLEST[self.dtype]:
+            raise DataError(
+                f"no column has values that differ by more than {spread:g}, whose square would underflow: the "
+                f"least in {np.dtype(self.dtype)} is {SMALLEST[self.dtype]:g}, so scale the data up"
             )
         return {"pass": self.following, "n": n, "minimum": minimum, "maximum": maximum}
 

@@ -159,6 +159,7 @@ def _kmeans(options: argparse.Namespace) -> int:
 
     from . import fit_kmeans
 
+    _check_folders(options.save, options.labels)
     init = options.init
     if init.endswith(".npy"):
         init = np.load(init, allow_pickle=False)
@@ -187,6 +188,7 @@ def _kmeans(options: argparse.Namespace) -> int:
 def _logreg(options: argparse.Namespace) -> int:
     from . import fit_logistic_regression
 
+    _check_folders(options.save)
     result = fit_logistic_regression(
         options.data,
         _column(options.target),
@@ -209,6 +211,13 @@ def _demo(options: argparse.Namespace) -> int:
     from .demo import run
 
     return run(options.output)
+
+
+def _check_folders(*paths: Path | None) -> None:
+    """Refuse a place for results that does not exist before the fit, not after it."""
+    for path in paths:
+        if path is not None and not path.parent.is_dir():
+            raise FileNotFoundError(f"cannot write {path}: the directory {path.parent} does not exist")
 
 
 def _column(text: str) -> str | int:

@@ -63,6 +63,7 @@ KMEANS_CASES = [
     ({"inner_workers": 0}, ValueError, r"inner_workers=0"),
     ({"redis": 6379}, TypeError, r"redis is a int"),
     ({"callbacks": [3]}, TypeError, r"3 cannot be called"),
+    ({"callbacks": print}, TypeError, r"callbacks is .*: allowed is a list of functions"),
     ({"executor": "aws"}, TypeError, r"executor is a str"),
     ({"arrival_timeout": 0}, ValueError, r"arrival_timeout=0"),
     ({"dtype": "complex64"}, (DataError, TypeError, ValueError), r"complex64"),
@@ -147,6 +148,13 @@ def test_magnitudes_whose_squares_overflow_are_refused() -> None:
         fit_kmeans(np.array([[0, 1e20], [1, 0]], np.float32), 1)
     with pytest.raises(DataError, match=r"magnitudes up to 1e\+140"):
         fit_kmeans(np.array([[0, 1e200], [1, 0]]), 1)
+
+
+def test_ranges_whose_squares_underflow_are_refused() -> None:
+    for dtype, scale in ((np.float32, 1e-20), (np.float64, 1e-200)):
+        with pytest.raises(DataError, match="whose square would underflow"):
+            fit_kmeans((X * scale).astype(dtype), 2)
+    assert fit_kmeans(np.full((10, 2), 1e-200), 2, seed=0).inertia == 0  # constant columns are no such case
 
 
 def test_more_clusters_than_rows_of_a_csv_end_the_run(tmp_path: Path, redis_url: str) -> None:

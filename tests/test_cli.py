@@ -80,6 +80,9 @@ def test_errors_are_one_line_without_a_traceback(table: Path) -> None:
     assert "nowhere.csv" in done.stderr
     assert done.stderr.count("\n") == 1
     assert "zzz" in biglambda("kmeans", table, "-k", 2, "--columns", "zzz", code=1).stderr
+    for option in ("--save", "--labels"):
+        done = biglambda("kmeans", table, "-k", 2, option, "/nowhere/there", code=1)
+        assert "/nowhere does not exist" in done.stderr
     biglambda("kmeans", table, code=2)
     biglambda(code=2)
 

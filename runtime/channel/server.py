@@ -25,20 +25,35 @@ _READY_SECONDS = 10.0
 _STOP_SECONDS = 5.0
 _MAX_SOCKET_PATH = 100  # the kernel's limit is 104 (macOS) or 108 bytes (Linux)
 
-# Arguments: the server's binary, its configuration, a directory to remove in the end.
+_LATE_SECONDS = "20"  # after which the workers of a client that was killed have given up
+
+# Arguments: the server's binary, its configuration, a directory to remove in the end, seconds to look again.
 #
-# Standard input is a pipe that this process holds and never writes to: it closes when the process closes it, exits
-# or is killed. The watcher then kills the server, which has nothing to save. If the server ends by itself, so does
-# the guardian: that is how a server that cannot start is noticed at once.
+# Standard input is a pipe that this process holds. `stop` writes a line before it closes it; without one, the
+# process was killed. Either way the watcher ends the server, which has nothing to save. Workers of a killed
+# client may still write to the directory until they find their server gone, so it is removed once more after
+# they have. If the server ends by itself, so does the guardian: one that cannot start is noticed at once.
 _GUARDIAN = r"""
 exec 3<&0 </dev/null
 "$1" "$2" 3<&- &
 server=$!
-{ while read -r _ <&3; do :; done; kill -9 "$server"; } 2>/dev/null &
+{
+    orphan=1
+    while read -r _ <&3; do orphan=0; done
+    trap '' TERM
+    kill -9 "$server"
+    exit $orphan
+} 2>/dev/null &
 watcher=$!
 wait "$server"
-kill -9 "$watcher" 2>/dev/null
+kill "$watcher" 2>/dev/null
+wait "$watcher"
+orphan=$?
 rm -rf -- "$3"
+if [ "$orphan" = 1 ]; then
+    sleep "$4"
+    rm -rf -- "$3"
+fi
 """
 
 _servers: weakref.WeakSet[EmbeddedServer] = weakref.WeakSet()
@@ -78,6 +93,8 @@ class EmbeddedServer:
         """End the server and remove its directory. In a forked child this does nothing."""
         if os.getpid() != self._owner or self._pipe < 0:
             return
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._pipe, b"stop\n")
         _let_go(self)
         try:
             self._guardian.wait(_STOP_SECONDS)
@@ -186,7 +203,7 @@ def _start(binary: str, private: Path) -> EmbeddedServer:
     theirs, ours = os.pipe()  # neither is inherited by programs that this process starts
     try:
         guardian = subprocess.Popen(
-            ["/bin/sh", "-c", _GUARDIAN, "biglambda-guardian", binary, str(config), str(private)],
+            ["/bin/sh", "-c", _GUARDIAN, "biglambda-guardian", binary, str(config), str(private), _LATE_SECONDS],
             stdin=theirs,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import sys
 import tempfile
 import threading
@@ -42,7 +41,7 @@ def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options:
         # Everything below is undone in the reverse order, whatever happens: executor, spool, server.
         url, directory = stack.enter_context(_redis(options))
         check_server(url)
-        executor = options.executor or stack.enter_context(_localhost_executor(workers))
+        executor = options.executor or stack.enter_context(_localhost_executor(workers, directory))
         _check_executor(executor, workers)
         if source.in_memory or not _is_local(executor):
             source = stack.enter_context(_spooled(source, executor, directory, name))
@@ -56,8 +55,7 @@ def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options:
         ]
         launched = time.time()
         try:
-            # `work` is installed where functions run, so no module is pickled.
-            futures = executor.map(work, jobs, include_modules=None)
+            futures = _launch(executor, jobs)
             emit(options.callbacks, RunStarted(name, workers, options.inner, algorithm.total_iterations))
             envelope = _watch(control, executor, futures, algorithm, options)
             reports = _results(executor, futures, name)
@@ -68,6 +66,16 @@ def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options:
     emit(options.callbacks, RunEnded(name, None))
     memory_mb = None if _is_local(executor) else _runtime_memory(executor)
     return gather(name, envelope["state"], reports, launched, time.perf_counter() - start, memory_mb)
+
+
+def _launch(executor: Any, jobs: list[Job]) -> Any:
+    try:
+        # `work` is installed where functions run, so no module is pickled.
+        return executor.map(work, jobs, include_modules=None)
+    except Exception as error:
+        said = str(error)
+        said = said if len(said) <= 500 else f"{said[:500]}..."
+        raise RunError(f"Lithops could not launch the workers: {type(error).__name__}: {said}") from error
 
 
 @contextmanager
@@ -99,14 +107,20 @@ def _url_of_section(section: dict[str, Any]) -> str | None:
 
 
 @contextmanager
-def _localhost_executor(workers: int) -> Iterator[Any]:
+def _private(directory: Path | None) -> Iterator[Path]:
+    """The private directory of the run's own server, which goes even if this process is killed, or a new one."""
+    if directory is not None:
+        yield directory
+    else:
+        with tempfile.TemporaryDirectory(prefix="biglambda-") as made:
+            yield Path(made)
+
+
+@contextmanager
+def _localhost_executor(workers: int, directory: Path | None) -> Iterator[Any]:
     """An executor on this machine that runs all workers at a time and leaves nothing behind."""
     import lithops
-    from lithops.constants import LITHOPS_TEMP_DIR
 
-    bucket = f"biglambda-{secrets.token_hex(8)}"
-    directory = Path(LITHOPS_TEMP_DIR, bucket)
-    directory.mkdir(mode=0o700, parents=True)
     config = {
         "lithops": {
             "mode": "localhost",
@@ -118,12 +132,10 @@ def _localhost_executor(workers: int) -> Iterator[Any]:
         # Version 1 starts all tasks of a job together; version 2 starts them one after another.
         "localhost": {"version": 1, "runtime": sys.executable, "worker_processes": workers},
     }
-    try:
-        with lithops.FunctionExecutor(config=config, log_level=None) as executor:
-            _use_bucket(executor, bucket)
-            yield executor
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+    with _private(directory) as private, lithops.FunctionExecutor(config=config, log_level=None) as executor:
+        # To the localhost storage a bucket is a path under its root: an absolute one leads elsewhere.
+        _use_bucket(executor, str(private / "lithops"))
+        yield executor
 
 
 def _use_bucket(executor: Any, bucket: str) -> None:
@@ -171,11 +183,9 @@ def _spooled(source: Source, executor: Any, directory: Path | None, name: str) -
             yield spooled
         finally:
             delete_spooled(spooled)
-    elif directory is not None:
-        yield spool(source, directory)
     else:
-        with tempfile.TemporaryDirectory(prefix="biglambda-") as private:
-            yield spool(source, Path(private))
+        with _private(directory) as private:
+            yield spool(source, private)
 
 
 def _watch(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +30,7 @@ class RunOptions:
         Where functions run. None runs in this process, or, with several workers, on Lithops' localhost backend.
     redis : str, optional
         URL of the Redis through which workers meet.
-    callbacks : tuple of callables
+    callbacks : sequence of callables
         Called with every event of the run, see `biglambda.runtime.events`.
     arrival_timeout : float
         Seconds within which all workers must have arrived.
@@ -42,7 +43,7 @@ class RunOptions:
     inner_workers: int | str = "auto"
     executor: Any = None
     redis: str | None = None
-    callbacks: tuple[Callback, ...] = ()
+    callbacks: Sequence[Callback] = ()
     arrival_timeout: float = 60.0
     stall_timeout: float = 900.0
 
@@ -61,6 +62,8 @@ class RunOptions:
                 raise ValueError(f"{name}={seconds!r}: allowed are positive seconds")
         if self.redis is not None and not isinstance(self.redis, str):
             raise TypeError(f"redis is a {type(self.redis).__name__}: allowed is a URL such as redis://host:6379")
+        if not isinstance(self.callbacks, list | tuple):
+            raise TypeError(f"callbacks is {self.callbacks!r}: allowed is a list of functions")
         for callback in self.callbacks:
             if not callable(callback):
                 raise TypeError(f"callbacks: {callback!r} cannot be called")

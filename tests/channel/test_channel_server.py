@@ -20,8 +20,9 @@ from biglambda.runtime.errors import RunError
 
 CLIENT = """
 import sys, os
-from biglambda.runtime.channel.server import start_server
-server = start_server()
+from biglambda.runtime.channel import server
+server._LATE_SECONDS = "1"
+server = server.start_server()
 print(server._guardian.pid, server.directory, flush=True)
 if "fork" in sys.argv and os.fork() == 0:
     os.close(1)
