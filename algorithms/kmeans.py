@@ -21,13 +21,13 @@ from .lloyd import Assign, Lloyd
 from .pipeline import Pass, Pipeline
 from .result import FitResult, rows_to_predict
 from .seeding import PickRows, PlusPlus
-from .statistics import Moments, Scan
+from .statistics import LARGEST, Moments, Scan
 from .validation import check_array_source, check_number, check_seed, check_whole
 
 INITS = ("k-means++", "random")
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class KMeansResult(FitResult):
     """A k-means model.
 
@@ -114,6 +114,7 @@ def fit_kmeans(
     redis: str | None = None,
     callbacks: Sequence[Callback] = (),
     arrival_timeout: float = 60.0,
+    stall_timeout: float = 900.0,
 ) -> KMeansResult:
     """Fit k-means with Lloyd's algorithm.
 
@@ -163,6 +164,8 @@ def fit_kmeans(
         Called with each event of the run (`biglambda.runtime.events`), for example `biglambda.ProgressBar()`.
     arrival_timeout : float
         Seconds within which all workers must have started.
+    stall_timeout : float
+        Seconds that a pass over the data may take, the first one with reading them.
 
     Returns
     -------
@@ -191,18 +194,20 @@ def fit_kmeans(
     k = check_whole("n_clusters", n_clusters, low=1)
     n_init = check_whole("n_init", n_init, low=1)
     max_iter = check_whole("max_iter", max_iter, low=1)
-    tol = check_number("tol", tol, low=0.0)
-    options = RunOptions(
-        workers, inner, inner_workers, executor, redis, callbacks, arrival_timeout=arrival_timeout
-    )
+    tol, seed = check_number("tol", tol, low=0.0), check_seed(seed)
+    if isinstance(init, str) and init not in INITS:
+        raise ValueError(
+            f"init={init!r}: allowed are {', '.join(map(repr, INITS))} and an array of shape ({k}, d)"
+        )
+    options = RunOptions(workers, inner, inner_workers, executor, redis, callbacks, arrival_timeout, stall_timeout)
     source = describe(data, columns=columns, header=header, delimiter=delimiter, dtype=dtype)
     if source.n_rows is not None and k > source.n_rows:
         raise DataError(
             f"n_clusters={k}, but the data have {source.n_rows} rows: allowed are 1 to {source.n_rows}"
         )
-    start = init if isinstance(init, str) else _check_centers(init, k, source.n_features)
+    start = init if isinstance(init, str) else _check_centers(init, k, source.n_features, source.dtype)
     check_array_source(source)
-    algorithm = kmeans_algorithm(source, k, start, n_init, max_iter, tol, check_seed(seed))
+    algorithm = kmeans_algorithm(source, k, start, n_init, max_iter, tol, seed)
     outcome = run_engine(source, algorithm, ("labels",) if labels else (), options)
     return _result(outcome.state, outcome.memory.get("labels"), outcome.trace, outcome.cost)
 
@@ -220,7 +225,7 @@ def _result(state: State, labels: np.ndarray | None, trace: RunTrace, cost: Cost
     )
 
 
-def _check_centers(init: Any, k: int, d: int) -> np.ndarray:
+def _check_centers(init: Any, k: int, d: int, dtype: np.dtype) -> np.ndarray:
     try:
         centers = np.array(init, dtype=np.float64)
     except (TypeError, ValueError):
@@ -234,6 +239,12 @@ def _check_centers(init: Any, k: int, d: int) -> np.ndarray:
     if not np.isfinite(centers).all():
         row, column = np.argwhere(~np.isfinite(centers))[0]
         raise DataError(f"init[{row}, {column}] is {centers[row, column]}: only finite numbers are allowed")
+    if np.abs(centers).max() > LARGEST[dtype.type]:
+        row, column = np.unravel_index(np.abs(centers).argmax(), centers.shape)
+        raise DataError(
+            f"init[{row}, {column}] is {centers[row, column]:g}, whose square would overflow: allowed in {dtype} "
+            f"data are magnitudes up to {LARGEST[dtype.type]:g}"
+        )
     return centers
 
 
@@ -244,13 +255,9 @@ class Start(Scan):
     centers: np.ndarray | None = None
 
     def update(self, state: State, total: np.ndarray) -> State:
-        """Statistics, and the box that holds the rows and the given centres."""
-        found = super().update(state, total)
-        box = np.vstack([found["minimum"], found["maximum"], *([] if self.centers is None else [self.centers])])
+        """Statistics, and the first attempt's start."""
         return {
-            **found,
-            "lowest": box.min(axis=0),
-            "highest": box.max(axis=0),
+            **super().update(state, total),
             "centers": self.centers,
             "previous": None,
             "n_iter": 0,
@@ -278,14 +285,10 @@ def kmeans_algorithm(
     elif init == "random":
         seeding, rounds = "pick", 1
         passes["pick"] = PickRows("lloyd", k, d, seed)
-    elif init == "k-means++":
+    else:
         seeding, rounds = "pick", k
         passes["pick"] = PickRows("k-means++" if k > 1 else "lloyd", 1, d, seed)
         passes["k-means++"] = PlusPlus("lloyd", k, d, seed)
-    else:
-        raise ValueError(
-            f"init={init!r}: allowed are {', '.join(map(repr, INITS))} and an array of shape ({k}, {d})"
-        )
     passes = {
         "scan": Start("moments", d, dtype, source.feature_names, k, f"n_clusters={k}", given),
         "moments": Moments(seeding),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from biglambda.kernels import assign, inertia, lloyd, pack_centers, quantum
+from biglambda.kernels import assign, inertia, lloyd, pack_centers, quantum, quantum_pair
 from biglambda.runtime.algorithm import State
 from biglambda.runtime.rows import Rows
 
@@ -48,10 +48,10 @@ class Lloyd(Pass):
         """See `Pass.load`."""
         k, d = self.n_clusters, self.n_features
         packed = pack_centers(np.zeros((k, d)), np.zeros(d), self.dtype)
-        lloyd(x, packed, np.ones(d + 1), np.zeros(1, np.int32), np.zeros((k, d)), np.zeros(k))
+        lloyd(x, packed, np.ones(d + 2), np.zeros(1, np.int32), np.zeros((k, d)), np.zeros(k))
 
     def partial(self, state: State) -> Callable[[Rows], np.ndarray]:
-        """Totals (k, d), counts (k,), inertia, and how many labels changed."""
+        """Totals (k, d), counts (k,), the two parts of the inertia, and how many labels changed."""
         k, d = self.n_clusters, self.n_features
         shift = _shift(state, self.dtype)
         packed = pack_centers(state["centers"], shift, self.dtype)
@@ -64,10 +64,9 @@ class Lloyd(Pass):
                 labels[:] = -1
             elif rows.fresh:
                 assign(rows.X, pack_centers(previous, shift, self.dtype), labels)
-            out = np.zeros(k * d + k + 2)
-            totals, counts = out[: k * d].reshape(k, d), out[k * d : -2]
-            changed, out[-2] = lloyd(rows.X, packed, quanta, labels, totals, counts)
-            out[-1] = changed
+            out = np.zeros(k * d + k + 3)
+            totals, counts = out[: k * d].reshape(k, d), out[k * d : -3]
+            out[-1], out[-3], out[-2] = lloyd(rows.X, packed, quanta, labels, totals, counts)
             return out
 
         return iterate
@@ -75,8 +74,8 @@ class Lloyd(Pass):
     def update(self, state: State, total: np.ndarray) -> State:
         """The new centres, and whether they are the last."""
         k, d = self.n_clusters, self.n_features
-        totals, counts = total[: k * d].reshape(k, d), total[k * d : -2]
-        inertia_before, changed = total[-2:]
+        totals, counts = total[: k * d].reshape(k, d), total[k * d : -3]
+        inertia_before, changed = total[-3] + total[-2], total[-1]
         old, n_iter = state["centers"], state["n_iter"] + 1
         centers = move_centers(old, _shift(state, self.dtype), totals, counts)
         shift = float(((centers - old) ** 2).sum())
@@ -135,25 +134,25 @@ class Assign(Pass):
 
     def load(self, x: np.ndarray) -> None:
         """See `Pass.load`; labels come from Lloyd's kernel."""
-        inertia(x, x.astype(np.float64), np.zeros(1, np.int32), 1.0)
+        inertia(x, x.astype(np.float64), np.zeros(1, np.int32), np.ones(2))
 
     def partial(self, state: State) -> Callable[[Rows], np.ndarray]:
-        """The inertia, from float64 differences."""
+        """The two parts of the inertia, from float64 differences."""
         centers, shift = state["centers"], _shift(state, self.dtype)
         packed = pack_centers(centers, shift, self.dtype)
-        unit = float(_quanta(state, shift)[-1])
+        units = _inertia_units(state)
 
         def label(rows: Rows) -> np.ndarray:
             labels = rows.memory["labels"]
             assign(rows.X, packed, labels)
-            return np.array([inertia(rows.X, centers, labels, unit)])
+            return np.array(inertia(rows.X, centers, labels, units))
 
         return label
 
     def update(self, state: State, total: np.ndarray) -> State:
         """Finish, or start again, or go back to the best attempt for its labels."""
         fit = {name: state[name] for name in ("centers", "n_iter", "converged", "shift", "history")}
-        fit["inertia"] = float(total[0])
+        fit["inertia"] = float(total[0] + total[1])
         if state["best"] is not None and state["best"]["inertia"] <= fit["inertia"]:
             fit = state["best"]
         restart = state["restart"] + 1
@@ -172,7 +171,14 @@ def _shift(state: State, dtype: type) -> np.ndarray:
 
 def _quanta(state: State, shift: np.ndarray) -> np.ndarray:
     """Units in which the totals of each feature, and the inertia, are exact."""
-    minimum, maximum = state["minimum"], state["maximum"]
-    reach = np.maximum(maximum - shift, shift - minimum)
-    lowest, highest = np.minimum(minimum, state["lowest"]), np.maximum(maximum, state["highest"])
-    return quantum(state["n"] * np.append(reach, ((highest - lowest) ** 2).sum()))
+    reach = np.maximum(state["maximum"] - shift, shift - state["minimum"])
+    return np.concatenate([quantum(state["n"] * reach), _inertia_units(state)])
+
+
+def _inertia_units(state: State) -> np.ndarray:
+    """Units of the inertia: no row is farther from its centre than the farthest corner is from any one centre.
+
+    Twice that, since a label is the nearest centre's only as far as the rows' dtype can tell.
+    """
+    reach = np.maximum(state["maximum"] - state["centers"], state["centers"] - state["minimum"])
+    return quantum_pair(2 * state["n"] * (reach**2).sum(axis=1).min(), state["n"])

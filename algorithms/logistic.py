@@ -161,7 +161,7 @@ def logistic_algorithm(source: Source, learning_rate: float | None, max_iter: in
     return Pipeline("logistic", passes, {}, ("n_iter", "loss", "gradient"), max_iter + 4)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class LogisticRegressionResult(FitResult):
     """A logistic regression model.
 
@@ -254,6 +254,7 @@ def fit_logistic_regression(
     redis: str | None = None,
     callbacks: Sequence[Callback] = (),
     arrival_timeout: float = 60.0,
+    stall_timeout: float = 900.0,
 ) -> LogisticRegressionResult:
     """Fit a logistic regression by full-batch gradient descent, with an intercept and without a penalty.
 
@@ -273,7 +274,9 @@ def fit_logistic_regression(
         Steps at most.
     tol : float
         The fit ends when no entry of the gradient, divided by n, is larger.
-    columns, header, delimiter, dtype, workers, inner, inner_workers, executor, redis, callbacks, arrival_timeout
+    columns, header, delimiter, dtype
+        As in `fit_kmeans`.
+    workers, inner, inner_workers, executor, redis, callbacks, arrival_timeout, stall_timeout
         As in `fit_kmeans`.
 
     Returns
@@ -297,9 +300,7 @@ def fit_logistic_regression(
         learning_rate = check_number("learning_rate", learning_rate, low=0.0, above=True)
     max_iter = check_whole("max_iter", max_iter, low=1)
     tol = check_number("tol", tol, low=0.0)
-    options = RunOptions(
-        workers, inner, inner_workers, executor, redis, callbacks, arrival_timeout=arrival_timeout
-    )
+    options = RunOptions(workers, inner, inner_workers, executor, redis, callbacks, arrival_timeout, stall_timeout)
     if target is None:
         raise TypeError("target is None: allowed are an array, a .npy path, and a column's name or number")
     source = describe(data, target, columns=columns, header=header, delimiter=delimiter, dtype=dtype)

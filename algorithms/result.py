@@ -15,6 +15,7 @@ import numpy as np
 from biglambda.runtime.data import describe
 from biglambda.runtime.errors import DataError
 from biglambda.runtime.resources import usable_cpus
+from biglambda.runtime.rows import Rows
 
 from .statistics import check_records, scan_rows
 
@@ -62,18 +63,23 @@ class FitResult:
         DataError
             If the file holds something else.
         """
+        path = Path(path)
+        if not path.exists() and path.suffix != ".npz":
+            path = path.with_name(path.name + ".npz")  # as `save` calls it
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             about = json.loads(str(arrays.pop("about")[()]))
             model = about.pop("model")
-        except (KeyError, ValueError, AttributeError, zipfile.BadZipFile, EOFError) as error:
+        except (KeyError, ValueError, AttributeError, TypeError, zipfile.BadZipFile, EOFError) as error:
             raise DataError(f"{path} holds no saved {cls.__name__}: {error}") from None
         if model != cls.__name__:
             raise DataError(f"{path} holds a {model}: load it with {model}.load")
         known = {f.name for f in fields(cls)} - set(_NOT_SAVED)  # type: ignore[arg-type]
         if not known >= {*about, *arrays}:
             raise DataError(f"{path} was written by another version: unknown {sorted({*about, *arrays} - known)}")
+        if missing := known - {*about, *arrays}:
+            raise DataError(f"{path} is no complete {cls.__name__}: it lacks {sorted(missing)}")
         return cls(**about, **arrays)
 
 
@@ -96,7 +102,5 @@ def rows_to_predict(data: Any, n_features: int, options: dict[str, Any]) -> np.n
         raise DataError(f"the data have {source.n_features} features, but the model was fitted to {n_features}")
     partition = source.read(0, 1, usable_cpus())
     x, y, first = partition.align([partition.count] if source.n_rows is None else None)
-    from biglambda.runtime.rows import Rows
-
     check_records(scan_rows(Rows(x, y, first))[np.newaxis], source.feature_names)
     return x

@@ -9,7 +9,7 @@ Rows are C-contiguous, float32 or float64, finite (see `scan`), and may be read-
 """
 
 from .centers import PackedCenters, choose_path, pack_centers
-from .exact import CHUNK, quantum
+from .exact import CHUNK, quantum, quantum_pair
 from .kmeans import assign, lloyd
 from .logistic import logistic
 from .registry import KERNELS, Kernel, warm
@@ -32,6 +32,7 @@ __all__ = [
     "moments",
     "pack_centers",
     "quantum",
+    "quantum_pair",
     "race",
     "scan",
     "warm",

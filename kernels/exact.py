@@ -53,11 +53,40 @@ def quantum(bound: Any) -> Any:
     return float(result) if values.ndim == 0 else result
 
 
+def quantum_pair(bound: float, rows: int) -> NDArray[np.float64]:
+    """Two units for a sum of chunk totals, the second for what the first leaves over.
+
+    A single quantum serves sums whose terms are not much smaller than their bound.  Squared distances are not so:
+    a row far away makes the bound 10**14 times as large as what the others add up to.
+
+    Parameters
+    ----------
+    bound : float
+        A bound of the sum over the whole data set.
+    rows : int
+        How many rows it has.
+
+    Returns
+    -------
+    ndarray (2,) of float64
+    """
+    first = quantum(bound)
+    chunks = -(-rows // CHUNK)
+    return np.array([first, quantum(first * chunks)])
+
+
 @inline
 def rounded(x, unit):
-    """The multiple of unit, a power of two, that is nearest to x; for |x| below 2**51 units."""
+    """A multiple of unit, a power of two, the nearest to x below 2**51 units, and up to 2**52 a neighbour."""
     big = 6755399441055744.0 * unit  # 1.5 * 2**52
     return (x + big) - big
+
+
+@inline
+def split(x, units, at):
+    """X as the sum of a multiple of units[at] and a multiple of units[at + 1], see `quantum_pair`."""
+    high = rounded(x, units[at])
+    return high, rounded(x - high, units[at + 1])
 
 
 def tail_of(rows: np.ndarray, group: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from numba import types
 
 from .blocks import add_lines, add_products, add_row, pack
 from .centers import FEATURE_TILE, PackedCenters
-from .exact import BLOCK_BYTES, CHUNK, aligned, line_length, padded, rounded, tail_of
+from .exact import BLOCK_BYTES, CHUNK, aligned, line_length, padded, rounded, split, tail_of
 from .registry import IN, INTEGER, OUT, REAL, inline, kernel
 from .simd import (
     add_outer,
@@ -45,7 +45,7 @@ from .simd import (
 )
 
 ROWS_AT_ONCE = 2  # in the features-in-lanes kernel
-CHANGED_AND_INERTIA = types.Tuple((types.int64, types.float64))
+CHANGED_AND_INERTIA = types.Tuple((types.int64, types.float64, types.float64))
 ARGUMENTS = (
     IN(REAL, 2),  # rows
     IN(REAL, 2),  # tail, see `tail_of`
@@ -138,7 +138,7 @@ def lloyd_general(
     """Any shape. Rows in lanes for the scores, features in lanes for the totals."""
     m, d = rows.shape
     size, step = block.shape[1], lanes(block_of(rows))
-    changed, inertia = 0, 0.0
+    changed, inertia, rest = 0, 0.0, 0.0
     for start in range(0, m, CHUNK):
         stop = min(start + CHUNK, m)
         squares, scores = line_of(rows), line_of(rows)
@@ -164,8 +164,10 @@ def lloyd_general(
         if update:
             flush_sums(chunk_sums, chunk_counts, correction, quanta, sums, counts)
             distance = total(widen(squares)) + total(widen(scores))
-            inertia += rounded(max(distance, 0.0), quanta[d])
-    return changed, inertia
+            high, low = split(max(distance, 0.0), quanta, d)
+            inertia += high
+            rest += low
+    return changed, inertia, rest
 
 
 @kernel(*ARGUMENTS, returns=CHANGED_AND_INERTIA)
@@ -176,7 +178,7 @@ def lloyd_few_features(
     """Few features and few centres: the totals stay in lanes, chunk_sums[c * d + p] is a line."""
     m, d = rows.shape
     k, size, step = counts.size, block.shape[1], lanes(block_of(rows))
-    changed, inertia = 0, 0.0
+    changed, inertia, rest = 0, 0.0, 0.0
     for start in range(0, m, CHUNK):
         stop = min(start + CHUNK, m)
         distances = line_of(rows)
@@ -216,8 +218,10 @@ def lloyd_few_features(
                     own_total = total(load(chunk_sums, c * d + p, 0)) + in_chunk * correction[p]
                     sums[c, p] += rounded(own_total, quanta[p])
                     store(zero, chunk_sums, c * d + p, 0)
-            inertia += rounded(max(total(widen(distances)), 0.0), quanta[d])
-    return changed, inertia
+            high, low = split(max(total(widen(distances)), 0.0), quanta, d)
+            inertia += high
+            rest += low
+    return changed, inertia, rest
 
 
 # ---- features in lanes ---------------------------------------------------------------------------
@@ -280,7 +284,7 @@ def lloyd_few_centers(
     """Few centres, many features. Features in lanes, two rows at a time; the block is not used."""
     m, d = rows.shape
     row_tile = zeros(ROWS_AT_ONCE, line_of(rows))
-    changed, inertia = 0, 0.0
+    changed, inertia, rest = 0, 0.0, 0.0
     for start in range(0, m, CHUNK):
         stop = min(start + CHUNK, m)
         squares, scores = line_of(rows), 0.0
@@ -312,8 +316,10 @@ def lloyd_few_centers(
                     squares = add_row(chunk_sums, block_labels[0], source, at, shift, squares)
         if update:
             flush_sums(chunk_sums, chunk_counts, correction, quanta, sums, counts)
-            inertia += rounded(max(total(widen(squares)) + scores, 0.0), quanta[d])
-    return changed, inertia
+            high, low = split(max(total(widen(squares)) + scores, 0.0), quanta, d)
+            inertia += high
+            rest += low
+    return changed, inertia, rest
 
 
 # ---- drivers -------------------------------------------------------------------------------------
@@ -324,7 +330,7 @@ BY_PATH = {"few_features": lloyd_few_features, "few_centers": lloyd_few_centers,
 def _run(
     rows: np.ndarray, packed: PackedCenters, quanta: np.ndarray, labels: np.ndarray,
     sums: np.ndarray, counts: np.ndarray, update: bool,
-) -> tuple[int, float]:  # fmt: skip
+) -> tuple[int, float, float]:  # fmt: skip
     dtype, k, d = rows.dtype, packed.k, packed.d
     size = BLOCK_BYTES // dtype.itemsize
     block_shape, sums_shape = (padded(d, dtype), size), (k, d)
@@ -348,7 +354,7 @@ def lloyd(
     labels: np.ndarray,
     totals: np.ndarray,
     counts: np.ndarray,
-) -> tuple[int, float]:
+) -> tuple[int, float, float]:
     """One Lloyd iteration over the rows of one inner worker.
 
     Parameters
@@ -357,8 +363,9 @@ def lloyd(
         C-contiguous; its first row is at a global multiple of `CHUNK`.
     packed : PackedCenters
         From `pack_centers`, for the dtype of the rows.
-    quanta : ndarray (d + 1,) of float64
-        To what the totals of each feature, and last the inertia, are rounded: see `quantum`.
+    quanta : ndarray (d + 2,) of float64
+        To what the totals of each feature are rounded, see `quantum`, and last the two units of the inertia, see
+        `quantum_pair`.
     labels : ndarray (m,) of int32
         INOUT: the labels of the last iteration, then the index of the nearest centre, the lowest among equals.
     totals : ndarray (k, d) of float64
@@ -370,10 +377,12 @@ def lloyd(
     -------
     changed : int
         How many labels changed.
-    inertia : float
-        The sum of squared distances to the nearest centres, accumulated in the dtype of the rows: good for
+    inertia, rest : float
+        Their sum is that of the squared distances to the nearest centres, in the dtype of the rows: good for
         watching convergence; `inertia` gives the accurate one.
     """
+    if len(quanta) != packed.d + 2:
+        raise ValueError(f"{len(quanta)} quanta for {packed.d} features: there must be {packed.d + 2}")
     return _run(rows, packed, quanta, labels, totals, counts, True)
 
 

@@ -8,7 +8,7 @@ from math import gcd
 import numpy as np
 from numba import types
 
-from .exact import CHUNK, line_length, padded, rounded
+from .exact import CHUNK, line_length, padded, rounded, split
 from .registry import IN, OUT, REAL, kernel
 from .simd import (
     fma,
@@ -164,12 +164,15 @@ def moments(rows: np.ndarray, shift: np.ndarray, quanta: np.ndarray, sums: np.nd
         sums += part_sums.reshape(2, fold, d).sum(axis=1).ravel()
 
 
-@kernel(IN(REAL, 2), IN(types.float64, 2), IN(types.int32, 1), types.float64, returns=types.float64)
-def own_distances(rows, centers, labels, quantum):
+@kernel(
+    IN(REAL, 2), IN(types.float64, 2), IN(types.int32, 1), IN(types.float64, 1),
+    returns=types.UniTuple(types.float64, 2),
+)  # fmt: skip
+def own_distances(rows, centers, labels, units):
     """The sum of squared distances to the own centre; centers are padded to whole lines."""
     m, d = rows.shape
     width = lanes(rows)
-    result = 0.0
+    result, rest = 0.0, 0.0
     for start in range(0, m, CHUNK):
         squares = widen(line_of(rows))
         for i in range(start, min(start + CHUNK, m)):
@@ -181,11 +184,13 @@ def own_distances(rows, centers, labels, quantum):
             if p < d:
                 difference = widen(load_part(rows, i, p, d - p)) - load_like(squares, centers, c, p)
                 squares = fma(difference, difference, squares)
-        result += rounded(total(squares), quantum)
-    return result
+        high, low = split(total(squares), units, 0)
+        result += high
+        rest += low
+    return result, rest
 
 
-def inertia(rows: np.ndarray, centers: np.ndarray, labels: np.ndarray, quantum: float) -> float:
+def inertia(rows: np.ndarray, centers: np.ndarray, labels: np.ndarray, units: np.ndarray) -> tuple[float, float]:
     """The sum of squared distances of the rows to their centres, by float64 differences.
 
     Parameters
@@ -195,14 +200,15 @@ def inertia(rows: np.ndarray, centers: np.ndarray, labels: np.ndarray, quantum: 
     centers : ndarray (k, d) of float64
     labels : ndarray (m,) of int32
         Each from 0 to k - 1; that is not checked.
-    quantum : float
-        To what chunk totals are rounded.
+    units : ndarray (2,) of float64
+        Into multiples of what chunk totals are split, see `quantum_pair`.
 
     Returns
     -------
-    float
+    inertia, rest : float
+        Two parts of the sum, each exact to add to those of other rows; add both in the end.
     """
     dtype, (k, d) = rows.dtype, centers.shape
     wide = np.zeros((k, padded(d, dtype)))
     wide[:, :d] = centers
-    return own_distances[dtype](rows, wide, labels, quantum)
+    return own_distances[dtype](rows, wide, labels, units)

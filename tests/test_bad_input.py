@@ -150,6 +150,13 @@ def test_magnitudes_whose_squares_overflow_are_refused() -> None:
         fit_kmeans(np.array([[0, 1e200], [1, 0]]), 1)
 
 
+@pytest.mark.parametrize(("dtype", "value"), [("float32", 1e30), ("float32", 1e39), ("float64", 1e200)])
+def test_given_centres_whose_squares_overflow_are_refused(dtype: str, value: float) -> None:
+    init = np.array([[0.0, 0.0, 0.0], [0.0, value, 0.0]])
+    with pytest.raises(DataError, match=r"init\[1, 1\] is .*whose square would overflow"):
+        fit_kmeans(X.astype(dtype), 2, init=init, executor=Untouched(), redis="redis://127.0.0.1:1")
+
+
 def test_ranges_whose_squares_underflow_are_refused() -> None:
     for dtype, scale in ((np.float32, 1e-20), (np.float64, 1e-200)):
         with pytest.raises(DataError, match="whose square would underflow"):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,68 @@ def test_a_killed_child_is_named_with_its_signal() -> None:
 
     with make_inner("processes", 2) as inner, pytest.raises(RunError, match=r"inner worker 1 .* SIGKILL"):
         inner.map(die, rows, ("labels",))
+
+
+def test_a_child_killed_in_the_middle_of_its_message_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def half(self: Connection, message: object) -> None:
+        os.write(self.fileno(), b"\0\0\x10\0half")  # says 4,096 bytes, and sends four
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(Connection, "send", half)
+    with make_inner("processes", 2) as inner, pytest.raises(RunError, match=r"inner worker 0 .* SIGKILL"):
+        inner.map(sum_and_mark, make_rows(2 * CHUNK), ())
+
+
+def test_a_fork_that_fails_leaves_no_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, started = os.fork, []
+
+    def fork() -> int:
+        if started:
+            raise BlockingIOError("no more processes")
+        started.append(pid := real())
+        return pid
+
+    monkeypatch.setattr(os, "fork", fork)
+    with make_inner("processes", 2) as inner, pytest.raises(BlockingIOError):
+        inner.map(lambda rows: np.zeros(threading.Event().wait(60)), make_rows(2 * CHUNK), ())
+    with pytest.raises(ProcessLookupError):
+        os.kill(started[0], 0)
+
+
+def test_children_end_when_their_worker_is_killed() -> None:
+    """They have more to send than a pipe holds, and nobody to read it."""
+    code = """
+import os, signal, sys, threading
+import numpy as np
+from biglambda.runtime.inner import make_inner
+from biglambda.runtime.rows import CHUNK, Rows
+def task(rows):
+    print(os.getpid(), flush=True)
+    sys.stdin.read(1)
+    return np.zeros(1_000_000)
+make_inner("processes", 2).map(task, Rows(np.zeros((2 * CHUNK, 1))), ())
+"""
+    worker = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert worker.stdin
+    assert worker.stdout
+    children = [int(worker.stdout.readline()) for _ in range(2)]
+    worker.kill()
+    worker.wait()
+    worker.stdin.close()
+    assert worker.stdout.read() == ""  # ends when the last child has closed it, which is when it ends
+    for child in children:
+        assert not Path(f"/proc/{child}/cmdline").exists() or not Path(f"/proc/{child}/cmdline").read_bytes()
+
+
+def test_a_pool_that_may_not_be_pinned_works_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError("not allowed")
+
+    monkeypatch.setattr(os, "sched_setaffinity", refuse)
+    with make_inner("threads", 8) as inner:
+        assert len(inner.map(sum_and_mark, make_rows(8 * CHUNK), ())) == 8
 
 
 def test_threads_end_with_the_pool() -> None:

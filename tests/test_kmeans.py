@@ -242,6 +242,34 @@ def test_labels_are_the_nearest_centres_for_any_shape(
     assert result.inertia == pytest.approx(own.sum(), rel=1e-9, abs=1e-9)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", ["tight clusters far apart", "one row far away", "a given centre far away"])
+def test_the_inertia_is_right_where_the_range_is_wide(case: str, dtype: str, redis_url: str) -> None:
+    generator = np.random.default_rng(0)
+    x = generator.standard_normal((20_000, 2))
+    centers = np.array([[0.0, 0.0], [1.0, 1.0]])
+    if case == "tight clusters far apart":
+        x[:, 0] = np.where(np.arange(20_000) % 2, 1e6, 0.0) + x[:, 0]
+        centers = np.array([[0.0, 0.0], [1e6, 0.0]])
+    elif case == "one row far away":
+        x[7, 0] = 1e7
+        centers = np.array([[0.0, 0.0], [1e7, 0.0]])
+    else:
+        centers = np.array([[0.0, 0.0], [1e8, 0.0]])
+    x = x.astype(dtype)
+    source = describe(x)
+    algorithm = kmeans_algorithm(source, 2, centers, 1, 300, 1e-4, 0)
+    found = set()
+    for workers, inner_workers in ((1, 1), (2, 2), (3, 1), (5, 3)):
+        state, memory, _ = run_workers(
+            source, algorithm, workers, redis_url, outputs=("labels",), inner_workers=inner_workers
+        )
+        true = ((x.astype(np.float64) - state["centers"][memory["labels"]]) ** 2).sum()
+        assert state["inertia"] == pytest.approx(true, rel=1e-9)
+        found.add(fingerprint(state))
+    assert len(found) == 1
+
+
 def test_no_labels_without_asking(blobs: Blobs) -> None:
     x, centers = blobs(100, 2, 2)
     assert fit_kmeans(x, 2, init=centers, labels=False).labels is None

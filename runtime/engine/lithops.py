@@ -49,8 +49,9 @@ def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options:
         stack.callback(control.close)
         control.create(bsp.first_envelope(algorithm, source))
         stack.enter_context(control.keep_alive())  # while Lithops launches, and while callbacks take their time
+        where = stack.enter_context(_address(url, executor, directory))
         jobs = [
-            Job(name, url, worker, workers, source, algorithm, outputs, options.inner, options.inner_workers)
+            Job(name, where, worker, workers, source, algorithm, outputs, options.inner, options.inner_workers)
             for worker in range(workers)
         ]
         launched = time.time()
@@ -66,6 +67,19 @@ def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options:
     emit(options.callbacks, RunEnded(name, None))
     memory_mb = None if _is_local(executor) else _runtime_memory(executor)
     return gather(name, envelope["state"], reports, launched, time.perf_counter() - start, memory_mb)
+
+
+@contextmanager
+def _address(url: str, executor: Any, directory: Path | None) -> Iterator[str | Path]:
+    """The URL as jobs carry it: on this machine in a private file, for the localhost storage is open to all."""
+    if not _is_local(executor):
+        yield url
+        return
+    with _private(directory) as private:
+        path = private / f"redis-{secrets.token_hex(4)}.url"
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(url)
+        yield path
 
 
 def _launch(executor: Any, jobs: list[Job]) -> Any:
@@ -203,13 +217,15 @@ def _watch(
     seen: Status | None = None
     while True:
         ended = control.wait(POLL)
-        status = control.status()
+        status = control.status(newest=False)  # a state may be large: fetched when there is another one
+        if seen is None or ended or status.iteration != seen.iteration or status.state != "running":
+            status = control.status()
         now = time.monotonic()
         if seen is None or status.joined != seen.joined:
             emit(options.callbacks, WorkersJoined(status.joined, status.workers))
         if seen is None or status.iteration != seen.iteration:
             changed = now
-            if status.newest is not None:
+            if status.newest is not None and status.iteration > 1:
                 metrics = algorithm.metrics(status.newest["state"])
                 emit(options.callbacks, IterationDone(status.iteration - 1, metrics))
         seen = status
@@ -220,7 +236,7 @@ def _watch(
         if now - changed > max(options.stall_timeout, options.arrival_timeout):
             raise RunError(
                 f"iteration {status.iteration} did not end in {now - changed:.0f} s; still waiting for workers "
-                f"{_listed(status.waiting_for)} of {status.workers}"
+                f"{_listed(status.waiting_for)} of {status.workers}; a longer pass needs a longer stall_timeout"
             )
         _check_futures(control, executor, futures)
 
@@ -261,7 +277,7 @@ def _check_futures(control: RunControl, executor: Any, futures: Any) -> None:
     """Raise if a worker failed without a word: killed, out of memory, or not able to start."""
     executor.wait(futures, throw_except=False, return_when=ALWAYS, show_progressbar=False)
     for worker, future in enumerate(futures):
-        if future.error and control.status().state == "running":
+        if future.error and control.status(newest=False).state == "running":
             raise RunError(f"worker {worker} was lost: {_reason(future)}")
 
 

@@ -67,7 +67,9 @@ class RunOptions:
         for callback in self.callbacks:
             if not callable(callback):
                 raise TypeError(f"callbacks: {callback!r} cannot be called")
-        if self.executor is not None and not hasattr(self.executor, "map"):
+        if self.executor is not None and not all(
+            hasattr(self.executor, name) for name in ("map", "config", "backend")
+        ):
             raise TypeError(
                 f"executor is a {type(self.executor).__name__}: allowed are None and a lithops.FunctionExecutor"
             )

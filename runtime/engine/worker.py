@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from .. import bsp
 from ..algorithm import Algorithm
@@ -17,10 +18,14 @@ from .outcome import WorkerReport
 
 @dataclass(frozen=True)
 class Job:
-    """What one worker is told; small, and pickled by Lithops. The URL carries what is needed to connect."""
+    """What one worker is told; small, and pickled by Lithops.
+
+    ``redis`` is a URL with what is needed to connect, or, for workers on the client's machine, the private file
+    that holds it.
+    """
 
     run: str
-    redis: str
+    redis: str | Path
     worker: int
     workers: int
     source: Source
@@ -39,7 +44,8 @@ def work(job: Job) -> WorkerReport:
     Whatever goes wrong ends the run for everybody, with the reason, before it is raised here.
     """
     started, trace = time.time(), Trace()
-    channel = RedisChannel(job.redis, job.run, job.worker, job.workers, trace=trace)
+    url = job.redis.read_text() if isinstance(job.redis, Path) else job.redis
+    channel = RedisChannel(url, job.run, job.worker, job.workers, trace=trace)
     try:
         with make_inner(job.inner, job.inner_workers) as inner:
             read = partial(job.source.read, job.worker, job.workers, inner.workers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from queue import SimpleQueue
 
 import numpy as np
@@ -44,7 +45,8 @@ class Threads(Inner):
 
     def _serve(self, index: int, cpu: int | None, tasks: SimpleQueue[tuple[Task, Rows] | None]) -> None:
         if cpu is not None:
-            os.sched_setaffinity(0, {cpu})  # of this thread alone
+            with suppress(OSError):  # not allowed, or the CPU has gone: the thread works all the same
+                os.sched_setaffinity(0, {cpu})  # of this thread alone
         while (item := tasks.get()) is not None:
             task, part = item
             try:

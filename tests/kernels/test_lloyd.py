@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from biglambda.kernels import CHUNK, assign, choose_path, inertia, lloyd, pack_centers, quantum
+from biglambda.kernels import CHUNK, assign, choose_path, inertia, lloyd, pack_centers, quantum, quantum_pair
 from biglambda.kernels.centers import PATHS
 
 paths = st.sampled_from(PATHS)
@@ -17,16 +17,15 @@ def run(rows, centers, shift, path, labels=None, slices=None, quanta=None):
     k = len(centers)
     labels = np.full(m, -1, np.int32) if labels is None else labels.copy()
     if quanta is None:
-        bound = m * np.append(np.full(d, 8.0), 64.0 * d)
-        quanta = quantum(bound)
+        quanta = np.append(quantum(m * np.full(d, 8.0)), quantum_pair(m * 64.0 * d, m))
     packed = pack_centers(centers, shift, rows.dtype, path)
-    totals, counts, changed, distance = np.zeros((k, d)), np.zeros(k), 0, 0.0
+    totals, counts, changed, distance = np.zeros((k, d)), np.zeros(k), 0, np.zeros(2)
     for part in slices or [slice(0, m)]:
         part_totals, part_counts = np.zeros((k, d)), np.zeros(k)
-        new, part_distance = lloyd(rows[part], packed, quanta, labels[part], part_totals, part_counts)
+        new, *part_distance = lloyd(rows[part], packed, quanta, labels[part], part_totals, part_counts)
         totals, counts = totals + part_totals, counts + part_counts
         changed, distance = changed + new, distance + part_distance
-    return labels, totals, counts, changed, distance
+    return labels, totals, counts, changed, distance.sum()
 
 
 def same_bits(left, right):
@@ -137,10 +136,10 @@ def test_assign_gives_the_labels_of_lloyd(seed, m, d, k, dtype, path):
 @pytest.mark.parametrize("path", PATHS)
 def test_sums_are_multiples_of_the_quanta(path):
     rows, centers = cases.gaussian(1, 2500, 5, np.float32), cases.gaussian(2, 7, 5, float)
-    quanta = np.array([0.5, 0.25, 2.0, 2.0**-10, 1.0, 8.0])
+    quanta = np.array([0.5, 0.25, 2.0, 2.0**-10, 1.0, 8.0, 2.0**-5])
     _, totals, _, _, distance = run(rows, centers, np.zeros(5), path, quanta=quanta)
     assert not np.fmod(totals, quanta[:5]).any()
-    assert distance % 8.0 == 0.0
+    assert distance % 2.0**-5 == 0.0
 
 
 def test_a_second_iteration_with_the_same_centers_changes_no_label():
@@ -153,7 +152,7 @@ def test_a_second_iteration_with_the_same_centers_changes_no_label():
 def test_outputs_are_added_to():
     rows, packed = cases.gaussian(1, 100, 3, np.float64), pack_centers(np.zeros((1, 3)), np.zeros(3), np.float64)
     totals, counts, labels = np.full((1, 3), 5.0), np.full(1, 7.0), np.zeros(100, np.int32)
-    lloyd(rows, packed, np.full(4, 2.0**-40), labels, totals, counts)
+    lloyd(rows, packed, np.full(5, 2.0**-40), labels, totals, counts)
     assert counts[0] == 107
     assert totals - 5.0 == pytest.approx(rows.sum(axis=0, keepdims=True))
 
@@ -163,10 +162,22 @@ def test_outputs_are_added_to():
 def test_inertia_agrees_with_numpy_and_does_not_depend_on_cuts(seed, m, d, k, dtype):
     rows, centers = cases.gaussian(seed, m, d, dtype, 100.0), cases.gaussian(seed + 1, k, d, float, 100.0)
     labels = np.random.default_rng(seed).integers(0, k, m).astype(np.int32)
-    unit = quantum(m * d * 100.0)
-    result = inertia(rows, centers, labels, unit)
-    assert result == pytest.approx(naive.inertia(rows, centers, labels), rel=1e-12)
-    assert result == sum(inertia(rows[part], centers, labels[part], unit) for part in cases.cuts(seed, m))
+    units = quantum_pair(m * d * 1e6, m)
+    result = np.array(inertia(rows, centers, labels, units))
+    assert result.sum() == pytest.approx(naive.inertia(rows, centers, labels), rel=1e-12)
+    parts = [inertia(rows[part], centers, labels[part], units) for part in cases.cuts(seed, m)]
+    assert result.tolist() == np.sum(parts, axis=0).tolist()
+
+
+def test_what_a_far_bound_rounds_away_is_kept_in_the_second_part():
+    """A bound 10**17 times the sum, as one row far away makes it: a single quantum would give 0."""
+    rows = cases.gaussian(3, 5000, 2, np.float64)
+    labels, centers = np.zeros(len(rows), np.int32), np.zeros((1, 2))
+    units = quantum_pair(1e21, len(rows))
+    whole = np.array(inertia(rows, centers, labels, units))
+    assert whole.sum() == pytest.approx((rows**2).sum(), rel=1e-9)
+    parts = [inertia(rows[low : low + 1024], centers, labels, units) for low in (4096, 0, 2048, 1024, 3072)]
+    assert whole.tolist() == np.sum(parts, axis=0).tolist()
 
 
 def test_the_path_is_a_function_of_the_shape():

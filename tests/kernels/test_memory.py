@@ -30,10 +30,10 @@ def everything(rows, target, int_out, float_out):
         packed = pack_centers(centers, np.full(d, 0.1), rows.dtype, path)
         totals, counts = np.zeros((5, d)), np.zeros(5)
         int_out[:] = 0
-        lloyd(rows, packed, np.full(d + 1, 2.0**-30), int_out, totals, counts)
+        lloyd(rows, packed, np.full(d + 2, 2.0**-30), int_out, totals, counts)
         results += [int_out.copy(), totals, counts]
         assign(rows, packed, int_out)
-    results.append(np.array([inertia(rows, centers, int_out, 2.0**-30)]))
+    results.append(np.array(inertia(rows, centers, int_out, np.full(2, 2.0**-30))))
     low, high, sums = np.zeros(d), np.zeros(d), np.zeros(2 * d)
     results.append(np.array([scan(rows, low, high)]))
     moments(rows, centers[0], np.full(2 * d, 2.0**-30), sums)
