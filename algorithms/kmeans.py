@@ -227,11 +227,14 @@ def _result(state: State, labels: np.ndarray | None, trace: RunTrace, cost: Cost
 
 def _check_centers(init: Any, k: int, d: int, dtype: np.dtype) -> np.ndarray:
     try:
-        centers = np.array(init, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise DataError(
-            f"init is not an array of numbers: allowed are {INITS} and an array of shape ({k}, {d})"
-        ) from None
+        given = np.asanyarray(init)
+    except ValueError:
+        given = np.empty(0, object)  # rows of different lengths
+    if given.dtype.kind not in "fiub" or np.ma.is_masked(given):
+        what = "has masked values" if np.ma.is_masked(given) else f"has dtype {given.dtype}"
+        allowed = ", ".join(map(repr, INITS))
+        raise DataError(f"init {what}: allowed are {allowed} and an array of numbers of shape ({k}, {d})")
+    centers = np.array(given, dtype=np.float64)
     if centers.shape != (k, d):
         raise DataError(
             f"init has shape {centers.shape}: with n_clusters={k} and {d} features it must have shape ({k}, {d})"

@@ -24,7 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("biglambda: stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has gone; nobody is left to tell
+        if sys.stderr is not None:
+            sys.stderr.close()  # the reader of our output has gone; nobody is left to tell
         return 1
     except (DataError, RunError, OSError, ValueError, TypeError) as error:
         print(f"biglambda: {error}", file=sys.stderr)
@@ -162,7 +163,10 @@ def _kmeans(options: argparse.Namespace) -> int:
     _check_folders(options.save, options.labels)
     init = options.init
     if init.endswith(".npy"):
-        init = np.load(init, allow_pickle=False)
+        try:
+            init = np.load(init, allow_pickle=False)
+        except (ValueError, EOFError):
+            raise ValueError(f"--init {init} holds no array: allowed is a .npy file of numbers") from None
     result = fit_kmeans(
         options.data,
         options.clusters,

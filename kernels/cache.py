@@ -37,7 +37,9 @@ def folders() -> list[Path]:
     else:
         user = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
         first = [HERE / "__pycache__", Path(user) / "biglambda"]
-    return [*first, Path(tempfile.gettempdir()) / f"biglambda-{os.getuid()}"]
+    with contextlib.suppress(FileNotFoundError):  # there is no folder for temporary files
+        first.append(Path(tempfile.gettempdir()) / f"biglambda-{os.getuid()}")
+    return first
 
 
 def _is_trusted(folder: Path) -> bool:

@@ -20,7 +20,7 @@ class ProgressBar:
 
     def __call__(self, event: Event) -> None:
         """Show an event."""
-        if not sys.stderr.isatty():
+        if sys.stderr is None or not sys.stderr.isatty():
             return
         if isinstance(event, RunStarted):
             from tqdm import tqdm

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -23,6 +23,7 @@ from ..channel.server import start_server
 from ..data import Source, delete_spooled, spool, spool_to_storage
 from ..errors import RunError
 from ..events import IterationDone, RunEnded, RunStarted, WorkersJoined, emit
+from ..private import PrivateDirectory
 from .options import RunOptions
 from .outcome import Outcome, WorkerReport, gather
 from .worker import Job, work
@@ -41,7 +42,10 @@ def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options:
         # Everything below is undone in the reverse order, whatever happens: executor, spool, server.
         url, directory = stack.enter_context(_redis(options))
         check_server(url)
-        executor = options.executor or stack.enter_context(_localhost_executor(workers, directory))
+        executor = options.executor
+        if executor is None:
+            assert directory is not None
+            executor = stack.enter_context(_localhost_executor(workers, directory))
         _check_executor(executor, workers)
         if source.in_memory or not _is_local(executor):
             source = stack.enter_context(_spooled(source, executor, directory, name))
@@ -49,7 +53,7 @@ def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options:
         stack.callback(control.close)
         control.create(bsp.first_envelope(algorithm, source))
         stack.enter_context(control.keep_alive())  # while Lithops launches, and while callbacks take their time
-        where = stack.enter_context(_address(url, executor, directory))
+        where = _address(url, directory)
         jobs = [
             Job(name, where, worker, workers, source, algorithm, outputs, options.inner, options.inner_workers)
             for worker in range(workers)
@@ -69,17 +73,14 @@ def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options:
     return gather(name, envelope["state"], reports, launched, time.perf_counter() - start, memory_mb)
 
 
-@contextmanager
-def _address(url: str, executor: Any, directory: Path | None) -> Iterator[str | Path]:
-    """The URL as jobs carry it: on this machine in a private file, for the localhost storage is open to all."""
-    if not _is_local(executor):
-        yield url
-        return
-    with _private(directory) as private:
-        path = private / f"redis-{secrets.token_hex(4)}.url"
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(url)
-        yield path
+def _address(url: str, directory: Path | None) -> str | Path:
+    """The URL as jobs carry it: on this machine in a private file, as Lithops' storage there is open to all."""
+    if directory is None:
+        return url
+    path = directory / f"redis-{secrets.token_hex(4)}.url"
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(url)
+    return path
 
 
 def _launch(executor: Any, jobs: list[Job]) -> Any:
@@ -94,20 +95,24 @@ def _launch(executor: Any, jobs: list[Job]) -> Any:
 
 @contextmanager
 def _redis(options: RunOptions) -> Iterator[tuple[str, Path | None]]:
-    """The URL of the run's Redis, and the private directory of the server if we started one."""
+    """The URL of the run's Redis, and for workers on this machine a private directory of the run."""
     executor = options.executor
     section = dict(executor.config.get("redis") or {}) if executor is not None else {}
     url = options.redis or os.environ.get(REDIS_VARIABLE) or _url_of_section(section)
-    if url:
+    if executor is not None and not _is_local(executor):
+        if url is None:
+            raise RunError(
+                f"the {executor.backend!r} backend needs a Redis that its functions can reach; none was given: "
+                f"pass redis='rediss://...', set {REDIS_VARIABLE}, or add a redis section to the Lithops "
+                "configuration"
+            )
         yield url, None
-    elif executor is None or _is_local(executor):
+    elif url:
+        with PrivateDirectory().guard() as private:
+            yield url, private.directory
+    else:
         with start_server() as server:
             yield server.url, server.directory
-    else:
-        raise RunError(
-            f"the {executor.backend!r} backend needs a Redis that its functions can reach, and none was given: "
-            f"pass redis='rediss://...', set {REDIS_VARIABLE}, or add a redis section to the Lithops configuration"
-        )
 
 
 def _url_of_section(section: dict[str, Any]) -> str | None:
@@ -121,17 +126,7 @@ def _url_of_section(section: dict[str, Any]) -> str | None:
 
 
 @contextmanager
-def _private(directory: Path | None) -> Iterator[Path]:
-    """The private directory of the run's own server, which goes even if this process is killed, or a new one."""
-    if directory is not None:
-        yield directory
-    else:
-        with tempfile.TemporaryDirectory(prefix="biglambda-") as made:
-            yield Path(made)
-
-
-@contextmanager
-def _localhost_executor(workers: int, directory: Path | None) -> Iterator[Any]:
+def _localhost_executor(workers: int, private: Path) -> Iterator[Any]:
     """An executor on this machine that runs all workers at a time and leaves nothing behind."""
     import lithops
 
@@ -146,10 +141,25 @@ def _localhost_executor(workers: int, directory: Path | None) -> Iterator[Any]:
         # Version 1 starts all tasks of a job together; version 2 starts them one after another.
         "localhost": {"version": 1, "runtime": sys.executable, "worker_processes": workers},
     }
-    with _private(directory) as private, lithops.FunctionExecutor(config=config, log_level=None) as executor:
+    with lithops.FunctionExecutor(config=config, log_level=None) as executor:
         # To the localhost storage a bucket is a path under its root: an absolute one leads elsewhere.
         _use_bucket(executor, str(private / "lithops"))
+        # Only what is run: in the configuration it would be another runtime, remembered for each run.
+        executor.compute_handler.env.runtime_name = _interpreter(private)
         yield executor
+
+
+def _interpreter(private: Path) -> str:
+    """The interpreter that runs this, with Lithops imported from where it is installed.
+
+    Lithops copies itself beside the script that it starts, and Python would import that copy. Every client on a
+    machine replaces it while it launches, so that runs which start together would find parts of it missing.
+    """
+    script = private / "python"
+    with open(os.open(script, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o700), "w") as file:
+        file.write(f'#!/bin/sh\nPYTHONSAFEPATH=1 exec {shlex.quote(sys.executable)} "$@"\n')
+    # Where files of this folder may not be run, the interpreter as it is.
+    return str(script) if os.access(script, os.X_OK) else sys.executable
 
 
 def _use_bucket(executor: Any, bucket: str) -> None:
@@ -190,16 +200,15 @@ def _check_executor(executor: Any, workers: int) -> None:
 @contextmanager
 def _spooled(source: Source, executor: Any, directory: Path | None, name: str) -> Iterator[Source]:
     """The array of ``source``, written once where all workers can read their part of it."""
-    if not _is_local(executor):
-        storage, bucket = executor.storage, executor.internal_storage.bucket
-        spooled = spool_to_storage(source, storage, bucket, f"biglambda/{name}")
-        try:
-            yield spooled
-        finally:
-            delete_spooled(spooled)
-    else:
-        with _private(directory) as private:
-            yield spool(source, private)
+    if directory is not None:
+        yield spool(source, directory)
+        return
+    storage, bucket = executor.storage, executor.internal_storage.bucket
+    spooled = spool_to_storage(source, storage, bucket, f"biglambda/{name}")
+    try:
+        yield spooled
+    finally:
+        delete_spooled(spooled)
 
 
 def _watch(
@@ -259,7 +268,7 @@ def _not_arrived(status: Status, seconds: float, executor: Any) -> str:
     elif limit is not None:
         from lithops.constants import RN_LOG_FILE
 
-        hint = f"the localhost backend's log may say why: {RN_LOG_FILE}"
+        hint = f"did a process die? The localhost backend's log may say why: {RN_LOG_FILE}"
     else:
         hint = (
             f"does the {executor.backend!r} backend allow {status.workers} functions at a time, and can they "

