@@ -191,6 +191,7 @@ def note(event):
     if isinstance(event, IterationDone) and event.metrics["pass"] == "lloyd":
         print("iterating", flush=True)
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # CI may have been started with it ignored
     x = np.random.default_rng(0).standard_normal((200_000, 8))
     fit_kmeans(x, 200, max_iter=100_000, tol=0.0, seed=1, init="random", workers=2, inner_workers=1,
                redis=sys.argv[1] or None, callbacks=[note])
