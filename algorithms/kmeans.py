@@ -22,9 +22,10 @@ from .pipeline import Pass, Pipeline
 from .result import FitResult, rows_to_predict
 from .seeding import PickRows, PlusPlus
 from .statistics import LARGEST, Moments, Scan
-from .validation import check_array_source, check_number, check_seed, check_whole
+from .validation import check_before_launch, check_number, check_seed, check_whole
 
 INITS = ("k-means++", "random")
+_ALLOWED_INIT = "allowed are 'k-means++', 'random' and an array of"
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -44,7 +45,7 @@ class KMeansResult(FitResult):
     converged : bool
         Whether the labels or the centres had stopped changing when the fit ended.
     history : ndarray of shape (n_iter,), float64
-        Inertia at the start of each iteration.
+        Inertia at the start of each iteration, as the kernel sums it up in the dtype of the rows.
     trace : RunTrace or None
         Where the time went.
     cost : Cost or None
@@ -81,7 +82,8 @@ class KMeansResult(FitResult):
         """
         rows = rows_to_predict(data, self.centers.shape[1], options)
         labels = np.empty(len(rows), np.int32)
-        # Any shift gives the same labels; the centres' mean keeps the numbers small.
+        # The fit subtracted the rows' mean; the centres' is as good, and keeps the numbers as small. Only a row
+        # as near to two centres as its dtype can tell may get the other label.
         shift = self.centers.mean(axis=0).astype(rows.dtype).astype(np.float64)
         assign(rows, pack_centers(self.centers, shift, rows.dtype.type), labels)
         return labels
@@ -196,9 +198,7 @@ def fit_kmeans(
     max_iter = check_whole("max_iter", max_iter, low=1)
     tol, seed = check_number("tol", tol, low=0.0), check_seed(seed)
     if isinstance(init, str) and init not in INITS:
-        raise ValueError(
-            f"init={init!r}: allowed are {', '.join(map(repr, INITS))} and an array of shape ({k}, d)"
-        )
+        raise ValueError(f"init={init!r}: {_ALLOWED_INIT} shape ({k}, d)")
     options = RunOptions(workers, inner, inner_workers, executor, redis, callbacks, arrival_timeout, stall_timeout)
     source = describe(data, columns=columns, header=header, delimiter=delimiter, dtype=dtype)
     if source.n_rows is not None and k > source.n_rows:
@@ -206,22 +206,19 @@ def fit_kmeans(
             f"n_clusters={k}, but the data have {source.n_rows} rows: allowed are 1 to {source.n_rows}"
         )
     start = init if isinstance(init, str) else _check_centers(init, k, source.n_features, source.dtype)
-    check_array_source(source)
+    check_before_launch(source, options)
     algorithm = kmeans_algorithm(source, k, start, n_init, max_iter, tol, seed)
     outcome = run_engine(source, algorithm, ("labels",) if labels else (), options)
-    return _result(outcome.state, outcome.memory.get("labels"), outcome.trace, outcome.cost)
-
-
-def _result(state: State, labels: np.ndarray | None, trace: RunTrace, cost: Cost) -> KMeansResult:
+    state = outcome.state
     return KMeansResult(
         np.array(state["centers"]),
-        labels,
+        outcome.memory.get("labels"),
         state["inertia"],
         state["n_iter"],
         state["converged"],
         np.array(state["history"]),
-        trace,
-        cost,
+        outcome.trace,
+        outcome.cost,
     )
 
 
@@ -232,8 +229,7 @@ def _check_centers(init: Any, k: int, d: int, dtype: np.dtype) -> np.ndarray:
         given = np.empty(0, object)  # rows of different lengths
     if given.dtype.kind not in "fiub" or np.ma.is_masked(given):
         what = "has masked values" if np.ma.is_masked(given) else f"has dtype {given.dtype}"
-        allowed = ", ".join(map(repr, INITS))
-        raise DataError(f"init {what}: allowed are {allowed} and an array of numbers of shape ({k}, {d})")
+        raise DataError(f"init {what}: {_ALLOWED_INIT} numbers of shape ({k}, {d})")
     centers = np.array(given, dtype=np.float64)
     if centers.shape != (k, d):
         raise DataError(
@@ -302,5 +298,5 @@ def kmeans_algorithm(
     memory: dict[str, type] = {"labels": np.int32}
     if "k-means++" in passes:
         memory["distance"] = np.float64
-    bound = 3 + n_init * (rounds + max_iter + 1)
+    bound = 4 + n_init * (rounds + max_iter + 1)
     return Pipeline("kmeans", passes, memory, ("n_iter", "shift", "inertia"), bound)

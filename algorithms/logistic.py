@@ -22,7 +22,7 @@ from biglambda.runtime.rows import Rows
 from .pipeline import Pass, Pipeline
 from .result import FitResult, rows_to_predict
 from .statistics import Moments, Scan
-from .validation import check_array_source, check_number, check_whole
+from .validation import check_before_launch, check_number, check_whole
 
 
 @dataclass(frozen=True)
@@ -304,7 +304,7 @@ def fit_logistic_regression(
     if target is None:
         raise TypeError("target is None: allowed are an array, a .npy path, and a column's name or number")
     source = describe(data, target, columns=columns, header=header, delimiter=delimiter, dtype=dtype)
-    check_array_source(source)
+    check_before_launch(source, options)
     algorithm = logistic_algorithm(source, learning_rate, max_iter, tol)
     outcome = run_engine(source, algorithm, (), options)
     state = outcome.state

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from biglambda.runtime.data import Source
+from biglambda.runtime.engine import RunOptions
 from biglambda.runtime.inner import make_inner
 from biglambda.runtime.rows import Rows
 
@@ -44,9 +45,12 @@ def check_seed(seed: Any) -> int:
     return seed
 
 
-def check_array_source(source: Source) -> None:
-    """Refuse NaN, infinity and bad targets before anything is launched, where the client has the rows."""
-    if not source.in_memory:
+def check_before_launch(source: Source, options: RunOptions) -> None:
+    """Refuse NaN, infinity and bad targets before anything is launched, where the client has the rows.
+
+    A run in this process launches nothing, and its first pass refuses the same.
+    """
+    if options.in_process or not source.in_memory:
         return
     with make_inner() as inner:
         x, y, first = source.read(0, 1, inner.workers).align(None)

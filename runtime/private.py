@@ -124,12 +124,27 @@ class PrivateDirectory:
                 self._guardian.wait()
         shutil.rmtree(self.directory, ignore_errors=True)
 
+    def has_ended(self, seconds: float = 0.0) -> bool:
+        """Whether the guardian ends within so many seconds: its command did, or somebody killed it."""
+        if self._guardian is None:
+            return False
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._guardian.wait(seconds)
+            return True
+        return False
+
     def let_go(self) -> None:
         """Close this process' end of the pipe."""
         pipe, self._pipe = self._pipe, -1
         if pipe >= 0:
             with contextlib.suppress(OSError):
                 os.close(pipe)
+
+
+def write_private(path: Path, text: str, mode: int = 0o600) -> None:
+    """Create a file that nobody else can open, not even for a moment."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+        file.write(text)
 
 
 def _after_fork_in_child() -> None:

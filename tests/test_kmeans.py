@@ -219,6 +219,14 @@ def test_the_best_of_several_starts_wins() -> None:
     assert best.inertia == pytest.approx(distance.min(axis=1).sum(), rel=1e-12)
 
 
+def test_a_progress_bar_is_never_told_too_few_iterations(tmp_path: Path) -> None:
+    np.savetxt(tmp_path / "x.csv", np.random.default_rng(3).standard_normal((2_000, 2)), delimiter=",")
+    for seed in range(8):  # among them fits whose best start was not the last, which take one more pass
+        events: list[Any] = []
+        fit_kmeans(tmp_path / "x.csv", 5, n_init=3, max_iter=2, tol=0.0, seed=seed, callbacks=[events.append])
+        assert max(getattr(event, "iteration", 0) for event in events) <= events[0].total_iterations
+
+
 @settings(deadline=None, max_examples=40)
 @given(
     n=st.integers(1, 3_000),

@@ -7,7 +7,6 @@ import os
 import secrets
 import shutil
 import socket
-import subprocess
 import time
 from pathlib import Path
 from urllib.parse import quote
@@ -15,7 +14,7 @@ from urllib.parse import quote
 import redis
 
 from ..errors import RunError
-from ..private import PrivateDirectory, no_directory
+from ..private import PrivateDirectory, no_directory, write_private
 from .connect import connect
 from .link import check_server
 
@@ -39,7 +38,7 @@ class EmbeddedServer(PrivateDirectory):
 
     def stop(self) -> None:
         """End the server and remove its directory. In a forked child this does nothing."""
-        if os.getpid() == self._owner and self._guardian is not None and self._guardian.poll() is not None:
+        if os.getpid() == self._owner and self.has_ended():
             # Somebody ended the guardian, and perhaps not the server.
             client = connect(self.url)
             with contextlib.suppress(redis.RedisError, OSError):
@@ -123,8 +122,7 @@ def _start(server: EmbeddedServer, binary: str) -> None:
         "daemonize no",
     ]
     config = private / "server.conf"
-    with open(os.open(config, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write("\n".join(lines) + "\n")
+    write_private(config, "\n".join(lines) + "\n")
     server.guard(binary, str(config))
     _wait_until_ready(server)
 
@@ -139,10 +137,7 @@ def _wait_until_ready(server: EmbeddedServer) -> None:
                 break
             except redis.RedisError as error:
                 failure = str(error)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                # Pauses between two attempts, unless the server has ended.
-                assert server._guardian is not None
-                server._guardian.wait(0.01)
+            if server.has_ended(0.01):  # which is the pause between two attempts, too
                 raise RunError(f"the embedded server ended at once: {_last_words(server)}")
             if time.monotonic() > deadline:
                 raise RunError(f"the embedded server is not ready after {_READY_SECONDS:.0f} s: {failure}")

@@ -31,7 +31,7 @@ def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options:
     RunError
         If a worker failed or did not arrive, or Redis was lost.
     """
-    if options.executor is None and options.workers == 1:
+    if options.in_process:
         from . import local
 
         return local.run(source, algorithm, outputs, options)

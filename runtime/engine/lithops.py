@@ -23,7 +23,7 @@ from ..channel.server import start_server
 from ..data import Source, delete_spooled, spool, spool_to_storage
 from ..errors import RunError
 from ..events import IterationDone, RunEnded, RunStarted, WorkersJoined, emit
-from ..private import PrivateDirectory
+from ..private import PrivateDirectory, write_private
 from .options import RunOptions
 from .outcome import Outcome, WorkerReport, gather
 from .worker import Job, work
@@ -78,8 +78,7 @@ def _address(url: str, directory: Path | None) -> str | Path:
     if directory is None:
         return url
     path = directory / f"redis-{secrets.token_hex(4)}.url"
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(url)
+    write_private(path, url)
     return path
 
 
@@ -156,8 +155,7 @@ def _interpreter(private: Path) -> str:
     machine replaces it while it launches, so that runs which start together would find parts of it missing.
     """
     script = private / "python"
-    with open(os.open(script, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o700), "w") as file:
-        file.write(f'#!/bin/sh\nPYTHONSAFEPATH=1 exec {shlex.quote(sys.executable)} "$@"\n')
+    write_private(script, f'#!/bin/sh\nPYTHONSAFEPATH=1 exec {shlex.quote(sys.executable)} "$@"\n', 0o700)
     # Where files of this folder may not be run, the interpreter as it is.
     return str(script) if os.access(script, os.X_OK) else sys.executable
 

@@ -47,6 +47,11 @@ class RunOptions:
     arrival_timeout: float = 60.0
     stall_timeout: float = 900.0
 
+    @property
+    def in_process(self) -> bool:
+        """Whether the run stays in this process, so that nothing is launched for it."""
+        return self.executor is None and self.workers == 1
+
     def __post_init__(self) -> None:
         workers = self.workers
         if (
