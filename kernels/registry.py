@@ -62,6 +62,8 @@ def OUT(item: types.Type | str, ndim: int) -> Argument:
 
 
 REAL, INTEGER = "real", "integer"  # the dtype of the rows, and the integers of the same size
+WEIGHTS = IN(REAL, 1)
+"""The weight of each row, or None: a kernel that takes it is compiled apart for either, see `kernel`."""
 
 
 class Kernel:
@@ -76,10 +78,16 @@ class Kernel:
     function : callable
         The Python source.
     signatures : dict of numpy.dtype to Numba signature
+    weighted : Kernel or None
+        The same with `WEIGHTS` given, where the kernel takes them; the kernel itself is given None for them.
     """
 
-    def __init__(self, function: Callable, arguments: tuple, returns: Any, dtypes: Iterable[np.dtype]) -> None:
-        self.name = function.__name__
+    weighted: "Kernel | None" = None
+
+    def __init__(
+        self, function: Callable, arguments: Iterable, returns: Any, dtypes: Iterable[np.dtype], suffix: str = ""
+    ) -> None:
+        self.name = function.__name__ + suffix
         self.function = function
         self.__doc__ = function.__doc__
         self.signatures = {
@@ -120,17 +128,24 @@ def kernel(*arguments: Any, returns: Any = types.void, dtypes: Iterable[Any] = D
     Parameters
     ----------
     *arguments
-        `IN(item, ndim)` or `OUT(item, ndim)` for a C-contiguous array, a Numba type for a scalar.
+        `IN(item, ndim)` or `OUT(item, ndim)` for a C-contiguous array, a Numba type for a scalar. With `WEIGHTS`
+        among them two kernels are made, of which `NAME_weighted` is given the weights and NAME is given None, so
+        that Numba prunes what stands behind `weights is not None`.
     returns : Numba type
     dtypes : iterable of dtypes
         The dtypes of rows for which the kernel exists.
     """
 
     def declare(function: Callable) -> Kernel:
-        made = Kernel(function, arguments, returns, [np.dtype(dtype) for dtype in dtypes])
-        if made.name in KERNELS:
-            raise ValueError(f"there are two kernels called {made.name}")
-        KERNELS[made.name] = made
+        kinds = [np.dtype(dtype) for dtype in dtypes]
+        unweighted = [types.none if a is WEIGHTS else a for a in arguments]
+        made = Kernel(function, unweighted, returns, kinds)
+        if any(a is WEIGHTS for a in arguments):  # not ==, which any IN(REAL, 1) is
+            made.weighted = Kernel(function, arguments, returns, kinds, "_weighted")
+        for variant in filter(None, (made, made.weighted)):
+            if variant.name in KERNELS:
+                raise ValueError(f"there are two kernels called {variant.name}")
+            KERNELS[variant.name] = variant
         return made
 
     return declare
