@@ -48,10 +48,10 @@ class Lloyd(Pass):
         """See `Pass.load`."""
         k, d = self.n_clusters, self.n_features
         packed = pack_centers(np.zeros((k, d)), np.zeros(d), self.dtype)
-        lloyd(x, packed, np.ones(d + 2), np.zeros(1, np.int32), np.zeros((k, d)), np.zeros(k))
+        lloyd(x, packed, np.ones(d + 3), np.zeros(1, np.int32), np.zeros((k, d)), np.zeros(k))
 
     def partial(self, state: State) -> Callable[[Rows], np.ndarray]:
-        """Totals (k, d), counts (k,), the two parts of the inertia, and how many labels changed."""
+        """Totals (k, d), counts (k,), the two parts of the score, and how many labels changed."""
         k, d = self.n_clusters, self.n_features
         shift = _shift(state, self.dtype)
         packed = pack_centers(state["centers"], shift, self.dtype)
@@ -75,9 +75,9 @@ class Lloyd(Pass):
         """The new centres, and whether they are the last."""
         k, d = self.n_clusters, self.n_features
         totals, counts = total[: k * d].reshape(k, d), total[k * d : -3]
-        inertia_before, changed = total[-3] + total[-2], total[-1]
-        old, n_iter = state["centers"], state["n_iter"] + 1
-        centers = move_centers(old, _shift(state, self.dtype), totals, counts)
+        old, n_iter, offset = state["centers"], state["n_iter"] + 1, _shift(state, self.dtype)
+        inertia_before, changed = max(_energy(state, offset) + (total[-3] + total[-2]), 0.0), total[-1]
+        centers = move_centers(old, offset, totals, counts)
         shift = float(((centers - old) ** 2).sum())
         converged = changed == 0 or shift <= self.tol * state["variance"].mean()
         over = converged or n_iter == self.max_iter
@@ -169,10 +169,17 @@ def _shift(state: State, dtype: type) -> np.ndarray:
     return state["mean"].astype(dtype).astype(np.float64)
 
 
+def _energy(state: State, shift: np.ndarray) -> float:
+    """The sum of |row - shift|**2 over all rows."""
+    return float(state["n"] * (state["variance"] + (state["mean"] - shift) ** 2).sum())
+
+
 def _quanta(state: State, shift: np.ndarray) -> np.ndarray:
-    """Units in which the totals of each feature, and the inertia, are exact."""
+    """Units in which the totals of each feature, the counts, and the score are exact."""
     reach = np.maximum(state["maximum"] - shift, shift - state["minimum"])
-    return np.concatenate([quantum(state["n"] * reach), _inertia_units(state)])
+    # A score is between -|row - shift|**2 and |row - center|**2.
+    bound = state["n"] * max(2 * (reach**2).sum(), _inertia_bound(state))
+    return np.concatenate([quantum(state["n"] * reach), [1.0], quantum_pair(bound, state["n"])])
 
 
 def _inertia_units(state: State) -> np.ndarray:
@@ -180,5 +187,9 @@ def _inertia_units(state: State) -> np.ndarray:
 
     Twice that, since a label is the nearest centre's only as far as the rows' dtype can tell.
     """
+    return quantum_pair(state["n"] * _inertia_bound(state), state["n"])
+
+
+def _inertia_bound(state: State) -> float:
     reach = np.maximum(state["maximum"] - state["centers"], state["centers"] - state["minimum"])
-    return quantum_pair(2 * state["n"] * (reach**2).sum(axis=1).min(), state["n"])
+    return 2 * float((reach**2).sum(axis=1).min())

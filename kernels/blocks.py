@@ -7,7 +7,6 @@ from .simd import (
     columns,
     dot,
     fma,
-    full,
     items,
     lanes,
     lines,
@@ -21,7 +20,6 @@ from .simd import (
     reduce,
     register_lanes,
     store,
-    store_part,
     transpose,
 )
 
@@ -30,42 +28,53 @@ AHEAD = 4  # blocks of narrow rows that are prefetched; of wide rows, one
 
 @inline
 def pack(rows, first, shift, block):
-    """block[p, r] = rows[first + r, p] - shift[p]; shift is padded with zeros to whole lines."""
-    d, width, size = rows.shape[1], register_lanes(rows), block.shape[1]
-    coming = first + (size if d > width else AHEAD * size)
-    for r in range(0, size, width):
+    """block[p, r] = rows[first + r, p] - shift[p]; shift is padded with zeros to whole lines.
+
+    Rows that come next are fetched meanwhile.
+    """
+    d, size = rows.shape[1], block.shape[1]
+    coming = first + (size if d > register_lanes(rows) else AHEAD * size)
+    prefetch_lines(rows, coming, 0, -(-size * d // lanes(rows)))
+    pack_features(rows, first, 0, d, shift, block)
+
+
+@inline
+def pack_features(rows, row, first, last, shift, block):
+    """block[p - first, r] = rows[row + r, p] - shift[p] for the features p from first to last - 1."""
+    width, d = register_lanes(rows), rows.shape[1]
+    for r in range(0, block.shape[1], width):
         if d == 1:
-            pack_columns(1, rows, first + r, coming + r, shift, block, r)
+            store(minus(columns(1, rows, row + r), items(1, shift, 0)), block, 0, r)
         elif d == 2:
-            pack_columns(2, rows, first + r, coming + r, shift, block, r)
+            store(minus(columns(2, rows, row + r), items(2, shift, 0)), block, 0, r)
         elif d == 3:
-            pack_columns(3, rows, first + r, coming + r, shift, block, r)
+            store(minus(columns(3, rows, row + r), items(3, shift, 0)), block, 0, r)
         elif d == 4:
-            pack_columns(4, rows, first + r, coming + r, shift, block, r)
+            store(minus(columns(4, rows, row + r), items(4, shift, 0)), block, 0, r)
         elif d == 8:
-            pack_columns(8, rows, first + r, coming + r, shift, block, r)
+            store(minus(columns(8, rows, row + r), items(8, shift, 0)), block, 0, r)
         else:
-            for p in range(0, d, width):
-                prefetch(width, rows, coming + r, p * width)
+            for p in range(first, last, width):
                 if p + width <= d:
-                    square = transpose(load_square(rows, first + r, p))
+                    square = transpose(load_square(rows, row + r, p))
                 else:
-                    square = transpose(load_square_part(rows, first + r, p, d - p))
-                store(minus(square, items(width, shift, p)), block, p, r)
+                    square = transpose(load_square_part(rows, row + r, p, d - p))
+                store(minus(square, items(width, shift, p)), block, p - first, r)
 
 
 @inline
-def pack_columns(n, rows, row, coming, shift, block, r):
-    prefetch(n, rows, coming, 0)
-    store(minus(columns(n, rows, row), items(n, shift, 0)), block, 0, r)
+def prefetch_lines(rows, row, first, last):
+    """Fetch the lines of memory from first to last - 1, counted from the start of a row."""
+    for line in range(first, last):
+        prefetch(1, rows, row, line * lanes(rows))
 
 
 @inline
-def add_products(tile, centers, c, d, block, s):
-    """tile[j] + the packed rows from s on times row c + j of centers, which are packed in tiles of rows."""
+def add_products(tile, centers, at, count, block, s):
+    """tile[j] plus the packed features from s on times those of centre j: centers[at], [at + 1], ..."""
     size = len(tile)
-    for p in range(d):
-        tile = fma(items(tile, centers, c * d + p * size), load_block(block, p, s), tile)
+    for p in range(count):
+        tile = fma(items(tile, centers, at + p * size), load_block(block, p, s), tile)
     return tile
 
 
@@ -87,17 +96,11 @@ def add_line_products(acc, x, y):
 
 
 @inline
-def add_row(totals, c, rows, i, shift, squares):
-    """totals[c] += rows[i] - shift; returns squares plus the squares of these differences, lane by lane."""
+def add_row(totals, c, rows, i, shift, weight):
+    """totals[c] += weight * (rows[i] - shift); a row of totals is padded to whole lines."""
     d, width, p = rows.shape[1], lanes(rows), 0
-    row_squares = full(squares, 0.0)
     while p + width <= d:
-        x = load(rows, i, p) - load(shift, p)
-        store(load(totals, c, p) + x, totals, c, p)
-        row_squares = fma(x, x, row_squares)
+        store(load(totals, c, p) + (load(rows, i, p) - load(shift, p)) * weight, totals, c, p)
         p += width
     if p < d:
-        x = load_part(rows, i, p, d - p) - load(shift, p)
-        store_part(load_part(totals, c, p, d - p) + x, totals, c, p, d - p)
-        row_squares = fma(x, x, row_squares)
-    return squares + row_squares
+        store(load(totals, c, p) + (load_part(rows, i, p, d - p) - load(shift, p)) * weight, totals, c, p)

@@ -6,13 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .exact import line_length, padded
+from .exact import aligned, line_length, padded
+from .features_in_lanes import LAST_TILES
+from .features_in_lanes import TILE as FEATURE_TILE
 
 TILE = 6
 """Centres that the rows-in-lanes kernels compare at a time; the last, smaller tile has 4 or 2."""
-
-FEATURE_TILE = 10
-"""Centres that the features-in-lanes kernel compares at a time; the last tile has 10, 5 or 2."""
 
 FEW_FEATURES = 8
 FEW_CENTERS, MANY_FEATURE_LINES = 15, 12
@@ -99,7 +98,7 @@ def pack_centers(
     path = path or choose_path(d, k, dtype)
     if path not in PATHS:
         raise ValueError(f"path {path!r} is not one of {', '.join(PATHS)}")
-    shift_used = np.zeros(padded(d, dtype), dtype)
+    shift_used = aligned((padded(d, dtype),), dtype)
     shift_used[:d] = shift
     exact_shift = shift_used[:d].astype(np.float64)
     near = (centers - exact_shift).astype(dtype)
@@ -108,7 +107,7 @@ def pack_centers(
     whole = k // tile * tile
     rest = k - whole
     if path == "few_centers":
-        size = whole + next(last for last in (0, 2, 5, 10) if rest <= last)
+        size = whole + min(n for n in (0, *LAST_TILES, tile) if n >= rest)
     else:
         size = whole + (rest + 1) // 2 * 2
     norms = np.full(size, np.inf, dtype)
@@ -116,7 +115,7 @@ def pack_centers(
     norms[:k] = np.square(np.ascontiguousarray(near.T), dtype=np.float64).sum(axis=0)
 
     if path == "few_centers":
-        packed = np.zeros((size, padded(d, dtype)), dtype)
+        packed = aligned((size, padded(d, dtype)), dtype)
         packed[:k, :d] = -2 * near
     else:
         doubled = np.zeros((size, d), dtype)

@@ -12,6 +12,7 @@ no negative index: a load reads what it is told to.
 ====================================  ==========================================================================
 load(a, i, j)                         the line a[i, j:j+W];  load_part(a, i, j, m): its first m lanes, then zeros
 load_block(a, i, j)                   a block;  load_like(v, a, i, j): a Vec shaped like v
+load_blocks(n, a, i, j)               n blocks, from row i on
 load_rows(n, a, i, j)                 n lines, from row i on;  load_rows_part(n, a, i, j, m)
 load_square(a, i, j)                  one register of each of as many rows as it has lanes;  load_square_part
 store(v, a, i, j)                     a[i, j:j+W] = v; a tuple goes to consecutive rows;  store_part(v, a, i, j, m)
@@ -300,6 +301,7 @@ load_square = _loader(_square, with_n=False)
 load_square_part = _loader(_square, with_n=False, part=True)
 load_like = _loader(lambda n, array: n)
 load_rows = _loader(lambda n, array: types.UniTuple(_line(array), _length(n)))
+load_blocks = _loader(lambda n, array: types.UniTuple(_line(array, BLOCK_LINES), _length(n)))
 load_rows_part = _loader(lambda n, array: types.UniTuple(_line(array), _length(n)), part=True)
 
 

@@ -11,21 +11,29 @@ from biglambda.kernels.centers import PATHS
 paths = st.sampled_from(PATHS)
 
 
-def run(rows, centers, shift, path, labels=None, slices=None, quanta=None):
+def run(rows, centers, shift, path, labels=None, slices=None, weights=None):
     """(labels, totals, counts, changed, inertia) of the slices, added up in their order."""
     m, d = rows.shape
     k = len(centers)
     labels = np.full(m, -1, np.int32) if labels is None else labels.copy()
-    if quanta is None:
-        quanta = np.append(quantum(m * np.full(d, 8.0)), quantum_pair(m * 64.0 * d, m))
+    unit = 1.0 if weights is None else quantum(8.0 * m)
+    quanta = np.concatenate([quantum(m * np.full(d, 8.0)), [unit], quantum_pair(m * 64.0 * d, m)])
     packed = pack_centers(centers, shift, rows.dtype, path)
     totals, counts, changed, distance = np.zeros((k, d)), np.zeros(k), 0, np.zeros(2)
     for part in slices or [slice(0, m)]:
         part_totals, part_counts = np.zeros((k, d)), np.zeros(k)
-        new, *part_distance = lloyd(rows[part], packed, quanta, labels[part], part_totals, part_counts)
+        weight = None if weights is None else weights[part]
+        new, *score = lloyd(rows[part], packed, quanta, labels[part], part_totals, part_counts, weight)
         totals, counts = totals + part_totals, counts + part_counts
-        changed, distance = changed + new, distance + part_distance
-    return labels, totals, counts, changed, distance.sum()
+        changed, distance = changed + new, distance + score
+    squares = np.square(rows.astype(float) - packed.shift[:d].astype(float)).sum(axis=1)
+    return (
+        labels,
+        totals,
+        counts,
+        changed,
+        distance.sum() + (squares if weights is None else squares * weights).sum(),
+    )
 
 
 def same_bits(left, right):
@@ -136,10 +144,13 @@ def test_assign_gives_the_labels_of_lloyd(seed, m, d, k, dtype, path):
 @pytest.mark.parametrize("path", PATHS)
 def test_sums_are_multiples_of_the_quanta(path):
     rows, centers = cases.gaussian(1, 2500, 5, np.float32), cases.gaussian(2, 7, 5, float)
-    quanta = np.array([0.5, 0.25, 2.0, 2.0**-10, 1.0, 8.0, 2.0**-5])
-    _, totals, _, _, distance = run(rows, centers, np.zeros(5), path, quanta=quanta)
+    quanta = np.array([0.5, 0.25, 2.0, 2.0**-10, 1.0, 1.0, 8.0, 2.0**-5])
+    totals, labels = np.zeros((7, 5)), np.zeros(2500, np.int32)
+    packed = pack_centers(centers, np.zeros(5), np.float32, path)
+    _, score, rest = lloyd(rows, packed, quanta, labels, totals, np.zeros(7))
     assert not np.fmod(totals, quanta[:5]).any()
-    assert distance % 2.0**-5 == 0.0
+    assert score % 8.0 == 0.0
+    assert rest % 2.0**-5 == 0.0
 
 
 def test_a_second_iteration_with_the_same_centers_changes_no_label():
@@ -149,10 +160,38 @@ def test_a_second_iteration_with_the_same_centers_changes_no_label():
     assert run(rows, centers, np.zeros(16), None, labels)[3] == 0
 
 
+@settings(max_examples=80, deadline=None)
+@given(cases.seeds, cases.row_counts, cases.widths, cases.center_counts, cases.dtypes, paths)
+def test_weights_count_a_row_so_many_times(seed, m, d, k, dtype, path):
+    rows, rng = cases.gaussian(seed, m, d, dtype), np.random.default_rng(seed)
+    centers, shift = rng.standard_normal((k, d)), rng.standard_normal(d) / 4
+    weights = (rng.random(m) * (rng.random(m) < 0.8)).astype(dtype)
+    labels, totals, counts, _, distance = run(rows, centers, shift, path, weights=weights)
+    assert np.array_equal(labels, run(rows, centers, shift, path)[0])
+    tolerance = cases.TOLERANCE[rows.dtype]
+    assert counts == pytest.approx(np.bincount(labels, weights, k), rel=50 * tolerance, abs=1e-9)
+    expected = np.zeros((k, d))
+    np.add.at(expected, labels, (rows.astype(float) - shift) * weights[:, None])
+    assert np.abs(totals - expected).max() <= 1e3 * tolerance + 1e-9
+    squares = naive.distances(rows, centers)[np.arange(m), labels] * weights
+    assert distance == pytest.approx(squares.sum(), rel=50 * tolerance, abs=tolerance * m * (d + 10))
+
+
+@settings(max_examples=30, deadline=None)
+@given(cases.seeds, st.sampled_from([1025, 2049, 3000]), cases.widths, st.integers(1, 12), cases.dtypes, paths)
+def test_weights_keep_the_bits_over_cuts_and_ones_are_no_weights(seed, m, d, k, dtype, path):
+    rows, centers, shift = cases.gaussian(seed, m, d, dtype), cases.gaussian(seed + 1, k, d, float), np.zeros(d)
+    weights = np.random.default_rng(seed).random(m).astype(dtype)
+    whole = run(rows, centers, shift, path, weights=weights)
+    assert same_bits(whole, run(rows, centers, shift, path, weights=weights, slices=cases.cuts(seed, m)))
+    ones = run(rows, centers, shift, path, weights=np.ones(m, dtype))
+    assert same_bits(ones, run(rows, centers, shift, path))
+
+
 def test_outputs_are_added_to():
     rows, packed = cases.gaussian(1, 100, 3, np.float64), pack_centers(np.zeros((1, 3)), np.zeros(3), np.float64)
     totals, counts, labels = np.full((1, 3), 5.0), np.full(1, 7.0), np.zeros(100, np.int32)
-    lloyd(rows, packed, np.full(5, 2.0**-40), labels, totals, counts)
+    lloyd(rows, packed, np.full(6, 2.0**-40), labels, totals, counts)
     assert counts[0] == 107
     assert totals - 5.0 == pytest.approx(rows.sum(axis=0, keepdims=True))
 

@@ -30,7 +30,7 @@ def everything(rows, target, int_out, float_out):
         packed = pack_centers(centers, np.full(d, 0.1), rows.dtype, path)
         totals, counts = np.zeros((5, d)), np.zeros(5)
         int_out[:] = 0
-        lloyd(rows, packed, np.full(d + 2, 2.0**-30), int_out, totals, counts)
+        lloyd(rows, packed, np.full(d + 3, 2.0**-30), int_out, totals, counts)
         results += [int_out.copy(), totals, counts]
         assign(rows, packed, int_out)
     results.append(np.array(inertia(rows, centers, int_out, np.full(2, 2.0**-30))))
