@@ -1,7 +1,7 @@
 """Compiles every kernel for aarch64 and prints what came out, as JSON; run with `FOR_128_BITS` in the environment.
 
-Numba compiles for the CPU that it runs on.  With x86-64-v2 the kernels have the shape that NEON needs, registers of
-128 bits, and before it is optimised their code is no CPU's in particular: LLVM then makes aarch64's of it.
+Numba compiles for the CPU that it runs on.  With x86-64-v2 the kernels have the shape that NEON needs, registers
+of 128 bits, and before it is optimised their code is no CPU's in particular: LLVM then makes aarch64's of it.
 """
 
 import json

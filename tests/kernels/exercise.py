@@ -2,9 +2,9 @@
 
     python tests/kernels/exercise.py [STEP]
 
-prints the target, and for each STEP-th case the kernels that it ran and a hash of what came out.  The rows are made
-by operations that are rounded once, so that they are the same on every machine.  To cover a new kernel, add a
-function that yields (what, outputs) to `EXERCISES`.
+prints the target, and for each STEP-th case the kernels that it ran and a hash of what came out.  The rows are
+made by operations that are rounded once, so that they are the same on every machine.  To cover a new kernel, add
+a function that yields (what, outputs) to `EXERCISES`.
 """
 
 import hashlib
@@ -136,9 +136,11 @@ def numbers_per_row(dtype: Any) -> Results:
     for seed, m, d, offset, spread in some(shapes(WIDTHS)):
         rows, vector = uniform(seed, m, d, dtype, offset, spread), uniform(seed + 1, 1, d + 1, float)[0]
         distance, out = np.full(m, d * spread * spread), np.empty(m)
+        what = f"m={m} d={d} offset={offset} spread={spread}"
         min_distance(rows, vector[:d] * spread + offset, distance)
+        yield "min_distance " + what, (distance,)
         linear(rows, vector, out)
-        yield f"m={m} d={d} offset={offset} spread={spread}", (distance, out)
+        yield "linear " + what, (out,)
 
 
 def logistics(dtype: Any) -> Results:
