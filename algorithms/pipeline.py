@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from biglambda.kernels import target as compiled_for
 from biglambda.runtime.algorithm import Combine, State
 from biglambda.runtime.rows import Rows
+from biglambda.runtime.target import Target
 
 
 class Pass(ABC):
@@ -69,6 +71,11 @@ class Pipeline:
     def initial_state(self) -> State:
         """The state of the first pass."""
         return {"pass": next(iter(self.passes)), "done": False}
+
+    def target(self) -> Target:
+        """What the kernels are compiled for in this process."""
+        own = compiled_for()
+        return Target(own.name, own.family)
 
     def load(self, rows: Rows) -> None:
         """Compile the kernels of all passes for the rows' shape and dtype, or load them from the cache."""

@@ -16,12 +16,14 @@ from .registry import KERNELS, Kernel, warm
 from .rowwise import linear, min_distance
 from .seeding import race
 from .statistics import inertia, moments, scan
+from .target import Target, target
 
 __all__ = [
     "CHUNK",
     "KERNELS",
     "Kernel",
     "PackedCenters",
+    "Target",
     "assign",
     "choose_path",
     "inertia",
@@ -35,5 +37,6 @@ __all__ = [
     "quantum_pair",
     "race",
     "scan",
+    "target",
     "warm",
 ]

@@ -574,3 +574,21 @@ def reduce(typing_context, function, vecs, state):
         return functools.reduce(step, cgutils.unpack_tuple(builder, args[1]), args[2])
 
     return state(function, vecs, state), codegen
+
+
+# ---- what the code generator makes of `fma` ------------------------------------------------------
+
+
+def _has_fma() -> bool:
+    """Whether `fma` rounds once here: by what is emitted, vfmadd213ps or fmla, not by the name of the CPU."""
+    code = (
+        "declare <4 x float> @llvm.fmuladd.v4f32(<4 x float>, <4 x float>, <4 x float>)\n"
+        "define <4 x float> @f(<4 x float> %a, <4 x float> %b, <4 x float> %c) {\n"
+        "%d = call <4 x float> @llvm.fmuladd.v4f32(<4 x float> %a, <4 x float> %b, <4 x float> %c)\n"
+        "ret <4 x float> %d }"
+    )
+    assembly = target_machine().emit_assembly(binding.parse_assembly(code))
+    return "fmadd" in assembly or "fmla" in assembly
+
+
+FUSED = _has_fma()

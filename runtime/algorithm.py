@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from .rows import Rows
+from .target import Target
 
 State = dict[str, Any]
 """What all workers read at an iteration's start: a dict of NumPy arrays, numbers, strings, booleans, None,
@@ -40,6 +41,9 @@ class Algorithm(Protocol):
 
     def initial_state(self) -> State:
         """The state of the first iteration."""
+
+    def target(self) -> Target:
+        """What `partial` is compiled for in this process."""
 
     def load(self, rows: Rows) -> None:
         """Compile, or load from the cache, what `partial` needs; called once, before the first iteration."""

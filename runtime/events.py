@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from .target import Targets
+
 
 @dataclass(frozen=True)
 class RunStarted:
@@ -22,6 +24,14 @@ class WorkersJoined:
 
     joined: int
     workers: int
+
+
+@dataclass(frozen=True)
+class TargetsMixed:
+    """Workers compute on targets that round differently; `message` says which, and what it means."""
+
+    targets: Targets
+    message: str
 
 
 @dataclass(frozen=True)
@@ -48,7 +58,7 @@ class RunEnded:
     error: str | None
 
 
-Event = RunStarted | WorkersJoined | IterationDone | RunEnded
+Event = RunStarted | WorkersJoined | TargetsMixed | IterationDone | RunEnded
 Callback = Callable[[Event], None]
 
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from ..algorithm import Combine, State
 from ..errors import RunError
+from ..target import Target, grouped
 from ..trace import Trace
 from . import codec
 from .base import FencedError
@@ -58,6 +59,8 @@ class RedisChannel:
         Which worker this is, from 0, of how many.
     trace : Trace
         Receives the time of ``push``, ``wait`` and ``update``.
+    target : Target, optional
+        What this worker computes on; it is told when it joins.
     block : float, default=2.0
         Seconds after which a worker that waits looks whether everything still goes on.
     lease : float, default=10.0
@@ -74,6 +77,7 @@ class RedisChannel:
         workers: int,
         *,
         trace: Trace,
+        target: Target | None = None,
         block: float = 2.0,
         lease: float = 10.0,
         patience: float = 12.0,
@@ -82,6 +86,7 @@ class RedisChannel:
         self._run, self._worker, self._workers = run, worker, workers
         self._token = secrets.token_hex(16)
         self._trace = trace
+        self._target = b"" if target is None else target.pack()
         self._block, self._lease = block, _milliseconds(lease)
         self._link = Link(url, block=block, patience=patience)
 
@@ -90,7 +95,9 @@ class RedisChannel:
 
     def join(self) -> tuple[int, State, bool]:
         """See `Channel.join`. The newest attempt to join is the worker; earlier ones get FencedError."""
-        word, version, state, why = self._link.script("join", self._keys, self._worker, self._workers, self._token)
+        word, version, state, why = self._link.script(
+            "join", self._keys, self._worker, self._workers, self._token, self._target
+        )
         self._raise_if_over(word, why)
         return version, self._decode(state), word == "DONE"
 
@@ -328,7 +335,7 @@ class RunControl:
 
     def status(self, *, newest: bool = True) -> Status:
         """Renew the lease and tell how far the run is; ``newest=False`` leaves the state, which may be large."""
-        word, version, workers, missing, waiting, why, state = self._ask(newest)
+        word, version, workers, missing, waiting, why, state, _ = self._ask(newest)
         return Status(
             state=_STATES[word],
             iteration=version,
@@ -340,6 +347,12 @@ class RunControl:
             newest=codec.decode(state) if state else None,
         )
 
+    def targets(self) -> dict[Target, tuple[int, ...]]:
+        """The workers of each target that has joined; one that was replaced counts, too."""
+        told = self._ask(newest=False, targets=True)[7]
+        pairs = (one.partition(b":") for one in told)
+        return grouped((Target.unpack(target), int(worker)) for worker, _, target in pairs)
+
     def abort(self, error: BaseException) -> None:
         """End the run for everybody, with the reason. Never raises: without a client the run ends anyway."""
         _abort(self._link, self._keys, error, None, self._owner)
@@ -348,8 +361,8 @@ class RunControl:
         """Disconnect. A run that is going on ends when the lease has expired."""
         self._link.close()
 
-    def _ask(self, newest: bool) -> list[Any]:
-        reply = self._link.script("status", self._keys, self._lease, int(newest))
+    def _ask(self, newest: bool, targets: bool = False) -> list[Any]:
+        reply = self._link.script("status", self._keys, self._lease, int(newest), int(targets))
         self._renewed = time.monotonic()
         return reply
 

@@ -8,6 +8,7 @@ import shlex
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -22,8 +23,9 @@ from ..channel.redis import RunControl, Status, check_server
 from ..channel.server import start_server
 from ..data import Source, delete_spooled, spool, spool_to_storage
 from ..errors import RunError
-from ..events import IterationDone, RunEnded, RunStarted, WorkersJoined, emit
+from ..events import IterationDone, RunEnded, RunStarted, TargetsMixed, WorkersJoined, emit
 from ..private import PrivateDirectory, write_private
+from ..target import MixedTargetsWarning, mixture, shown
 from .options import RunOptions
 from .outcome import Outcome, WorkerReport, gather
 from .worker import Job, work
@@ -222,6 +224,7 @@ def _watch(
     """
     start = changed = time.monotonic()
     seen: Status | None = None
+    is_told = False
     while True:
         ended = control.wait(POLL)
         status = control.status(newest=False)  # a state may be large: fetched when there is another one
@@ -230,22 +233,38 @@ def _watch(
         now = time.monotonic()
         if seen is None or status.joined != seen.joined:
             emit(options.callbacks, WorkersJoined(status.joined, status.workers))
+        all_joined = not status.missing and (seen is None or seen.missing)
+        is_over = ended or status.state != "running"
+        # And again in the end: since they joined, some may have been replaced.
+        if not is_told and (all_joined or status.state == "done"):
+            is_told = _tell_of_mixture(control, options)
         if seen is None or status.iteration != seen.iteration:
             changed = now
             if status.newest is not None and status.iteration > 1:
                 metrics = algorithm.metrics(status.newest["state"])
                 emit(options.callbacks, IterationDone(status.iteration - 1, metrics))
         seen = status
-        if ended or status.state != "running":
+        if is_over:
             return last_envelope(status)
         if status.missing and now - start > options.arrival_timeout:
             raise RunError(_not_arrived(status, now - start, executor))
         if now - changed > max(options.stall_timeout, options.arrival_timeout):
             raise RunError(
                 f"iteration {status.iteration} did not end in {now - changed:.0f} s; still waiting for workers "
-                f"{_listed(status.waiting_for)} of {status.workers}; a longer pass needs a longer stall_timeout"
+                f"{shown(status.waiting_for)} of {status.workers}; a longer pass needs a longer stall_timeout"
             )
         _check_futures(control, executor, futures)
+
+
+def _tell_of_mixture(control: RunControl, options: RunOptions) -> bool:
+    """Say so if the workers that have joined can differ in the last bits; whether there was something to say."""
+    targets = control.targets()
+    message = mixture(targets)
+    if message is None:
+        return False
+    emit(options.callbacks, TargetsMixed(targets, message))
+    warnings.warn(message, MixedTargetsWarning, stacklevel=2)
+    return True
 
 
 def last_envelope(status: Status) -> bsp.Envelope:
@@ -273,11 +292,6 @@ def _not_arrived(status: Status, seconds: float, executor: Any) -> str:
             "reach Redis? A slow start may need a longer arrival_timeout"
         )
     return f"{status.joined} of {status.workers} workers arrived in {seconds:.0f} s; {hint}"
-
-
-def _listed(workers: tuple[int, ...]) -> str:
-    shown = ", ".join(map(str, workers[:10]))
-    return f"{shown} and {len(workers) - 10} more" if len(workers) > 10 else shown
 
 
 def _check_futures(control: RunControl, executor: Any, futures: Any) -> None:

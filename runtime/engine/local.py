@@ -59,6 +59,6 @@ def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options:
         emit(callbacks, RunEnded(NAME, f"{type(error).__name__}: {error}"))
         raise
     memory = {name: rows.memory[name] for name in outputs}
-    done = WorkerReport(NAME, 0, len(rows), inner.workers, memory, trace, started)
+    done = WorkerReport(NAME, 0, len(rows), inner.workers, memory, trace, algorithm.target(), started)
     emit(callbacks, RunEnded(NAME, None))
     return gather(NAME, state, [done], started, time.perf_counter() - start)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..algorithm import State
 from ..resources import Cost, lambda_memory
+from ..target import Target, Targets, grouped
 from ..trace import Trace
 
 KINDS = ("launch", "load", "compute", "push", "wait", "update")
@@ -29,6 +30,8 @@ class WorkerReport:
         What was asked for of the values kept for each row.
     trace : Trace
         Where its time went.
+    target : Target
+        What it computed on.
     started, ended : float
         Seconds since the epoch, by its own clock.
     """
@@ -39,6 +42,7 @@ class WorkerReport:
     inner_workers: int
     memory: dict[str, np.ndarray]
     trace: Trace
+    target: Target
     started: float
     ended: float = field(default_factory=time.time)
     process: int = field(default_factory=os.getpid)
@@ -74,9 +78,15 @@ class RunTrace:
         load = sum(report.trace.load for report in self.workers) / len(self.workers)
         return {"launch": self.launch, "load": load, **means}
 
+    @property
+    def targets(self) -> Targets:
+        """The workers of each target that the run was computed on."""
+        return grouped((report.target, report.worker) for report in self.workers)
+
     def __repr__(self) -> str:
         parts = ", ".join(f"{kind} {seconds:.3f}" for kind, seconds in self.breakdown().items())
-        return f"RunTrace({self.seconds:.3f} s, {len(self.workers)} workers; mean seconds: {parts})"
+        on = " and ".join(target.name for target in self.targets)
+        return f"RunTrace({self.seconds:.3f} s, {len(self.workers)} workers on {on}; mean seconds: {parts})"
 
 
 @dataclass(frozen=True)

@@ -44,14 +44,15 @@ def work(job: Job) -> WorkerReport:
     Whatever goes wrong ends the run for everybody, with the reason, before it is raised here.
     """
     started, trace = time.time(), Trace()
+    target = job.algorithm.target()
     url = job.redis.read_text() if isinstance(job.redis, Path) else job.redis
-    channel = RedisChannel(url, job.run, job.worker, job.workers, trace=trace)
+    channel = RedisChannel(url, job.run, job.worker, job.workers, trace=trace, target=target)
     try:
         with make_inner(job.inner, job.inner_workers) as inner:
             read = partial(job.source.read, job.worker, job.workers, inner.workers)
             _, rows = bsp.run(job.algorithm, read, inner, channel, trace)
             memory = {name: rows.memory[name] for name in job.outputs}
-            return WorkerReport(job.run, job.worker, len(rows), inner.workers, memory, trace, started)
+            return WorkerReport(job.run, job.worker, len(rows), inner.workers, memory, trace, target, started)
     except BaseException as error:
         channel.abort(error)
         raise

@@ -2,11 +2,11 @@
 -- the one before it is fenced, and stays so even if its own join arrives once more.
 --
 -- KEYS  see prelude.lua
--- ARGV  1 worker  2 workers  3 token of the attempt
+-- ARGV  1 worker  2 workers  3 token of the attempt  4 what it computes on (opaque bytes, or '')
 -- Reply {'OK' | 'DONE' | 'ABORT' | 'FENCED' | 'GONE', version, state, why}
 
 if not version then return {'GONE', 0, '', ''} end
-local worker, token = integer(ARGV[1], 0, workers - 1), ARGV[3]
+local worker, token, target = integer(ARGV[1], 0, workers - 1), ARGV[3], ARGV[4] or ''
 if tonumber(ARGV[2]) ~= workers then return refuse('this run has ' .. workers .. ' workers, not ' .. ARGV[2]) end
 if not worker then return refuse('worker ' .. ARGV[1] .. ' is not from 0 to ' .. (workers - 1)) end
 if token == '' then return refuse('an attempt needs a token') end
@@ -23,5 +23,6 @@ if before and before ~= token then
   if redis.call('GET', LEASE) == before then redis.call('DEL', LEASE) end
 end
 redis.call('HSET', META, 't' .. worker, token)
+if target ~= '' then redis.call('HSET', META, 'x' .. worker .. ':' .. target, '') end
 keep()
 return {'OK', version, newest_state(), ''}

@@ -2,14 +2,18 @@
 --
 -- KEYS  see prelude.lua
 -- ARGV  1 lease of the client (ms)  2 '1' to get the newest state too, which may be large
+--       3 '1' to get what the workers compute on
 -- Reply {'RUN' | 'DONE' | 'ABORT' | 'GONE', version, workers, ids that have not joined,
---        ids that have not pushed in this iteration (none once the run has ended), why, state}
+--        ids that have not pushed in this iteration (none once the run has ended), why, state, {'<w>:<target>', ...}}
 
-if not version then return {'GONE', 0, 0, {}, {}, '', ''} end
+if not version then return {'GONE', 0, 0, {}, {}, '', '', {}} end
 if not integer(ARGV[1], 1, 2 ^ 40) then return refuse('a lease is a positive integer, in milliseconds') end
 
-local joined, pushed = {}, {}
-for _, name in ipairs(redis.call('HKEYS', META)) do joined[name] = true end
+local joined, pushed, targets = {}, {}, {}
+for _, name in ipairs(redis.call('HKEYS', META)) do
+  joined[name] = true
+  if ARGV[3] == '1' and string.sub(name, 1, 1) == 'x' then targets[#targets + 1] = string.sub(name, 2) end
+end
 for _, name in ipairs(redis.call('HKEYS', PARTIALS)) do pushed[name] = true end
 local missing, waiting = {}, {}
 for worker = 0, workers - 1 do
@@ -20,4 +24,4 @@ if word == 'run' then
   redis.call('SET', CLIENT, '1', 'PX', ARGV[1])
   keep()
 end
-return {string.upper(word), version, workers, missing, waiting, why, ARGV[2] == '1' and newest_state() or ''}
+return {string.upper(word), version, workers, missing, waiting, why, ARGV[2] == '1' and newest_state() or '', targets}
