@@ -1,0 +1,115 @@
+"""Measures a case: contenders and roofs in turn, on pinned threads, after their results were compared."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from biglambda.runtime.inner import make_inner
+
+from .case import Case, Contender, NotHere, Shape, WrongResult
+from .roofs import fma_timer, read_timer
+from .timing import Timer, interleaved, median_ratio, pinned, quartiles
+
+OURS, FMA, READ = "biglambda", "roof: FMA", "roof: read"
+ROOFS = (FMA, READ)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A case on so many threads.
+
+    Attributes
+    ----------
+    kernel, shape, dtype, threads
+        What was measured.
+    flops, bytes : float
+        Of one operation.
+    seconds : dict of str to list of float
+        Of each contender, `OURS` first, one for each round.
+    roofs : dict of str to list of float
+        In the same rounds: seconds that the operation's flops would take out of registers (`FMA`), and that
+        reading the rows takes (`READ`).
+    absent : dict of str to str
+        Contenders that did not take part, and why.
+    """
+
+    kernel: str
+    shape: Shape
+    dtype: str
+    threads: int
+    flops: float
+    bytes: float
+    seconds: dict[str, list[float]]
+    roofs: dict[str, list[float]]
+    absent: dict[str, str] = field(default_factory=dict)
+
+    def median(self, name: str) -> float:
+        """Seconds of an operation."""
+        return quartiles(self.seconds[name])[1]
+
+    def ratio(self, rival: str) -> float:
+        """How many times as long as ours the rival took."""
+        return median_ratio(self.seconds, OURS, rival)
+
+    def share(self, roof: str, name: str = OURS) -> float:
+        """The part of a roof that a contender reached, measured in the same rounds."""
+        return median_ratio({**self.seconds, **self.roofs}, name, roof)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "shape": list(self.shape)}
+
+
+def measure(case: Case, threads: int, rounds: int, rivals: tuple[str, ...] | None = None) -> Measurement:
+    """Measure a case.
+
+    Parameters
+    ----------
+    case : Case
+    threads : int
+        Of ours and of every rival; all are kept on as many CPUs.
+    rounds : int
+    rivals : tuple of str, optional
+        Names in ``case.rivals``; all by default.
+
+    Raises
+    ------
+    WrongResult
+        If a contender's result is not ours.
+    """
+    from threadpoolctl import threadpool_limits
+
+    absent: dict[str, str] = {}
+    made: dict[str, Contender] = {}
+    for name, make in case.rivals.items():
+        if rivals is None or name in rivals:
+            try:
+                made[name] = make(case, threads)
+            except ImportError:
+                absent[name] = "not installed: pip install 'biglambda[bench]'"
+            except NotHere as reason:
+                absent[name] = str(reason)
+    # Limits hold for libraries that are loaded, so the rivals come first.
+    with pinned(threads), threadpool_limits(threads), make_inner("threads", threads) as inner:
+        ours = Contender.of(lambda: case.operation(inner))
+        timers: dict[str, Timer] = {OURS: ours.timer}
+        fma, read = fma_timer(inner, case.dtype), read_timer(inner, case.x)
+        timers[FMA] = lambda: case.flops * fma()
+        timers[READ] = lambda: case.x.nbytes * read()
+        result = ours.answer()
+        for name, rival in made.items():
+            try:
+                case.check(result, rival.answer())
+                rival.timer()
+            except WrongResult as error:
+                raise WrongResult(f"{case.name} of {case.shape} {case.dtype}: {name}'s {error}") from None
+            except NotHere as reason:
+                absent[name] = str(reason)
+            else:
+                timers[name] = rival.timer
+        seconds = interleaved(timers, rounds)
+    roofs = {name: seconds.pop(name) for name in ROOFS}
+    return Measurement(
+        case.name, case.shape, str(case.dtype), threads, case.flops, case.bytes, seconds, roofs, absent
+    )
