@@ -12,6 +12,7 @@ import json
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from biglambda.bench.timing import forget_slow_settings
 
@@ -20,6 +21,7 @@ NOTE = forget_slow_settings()  # before NumPy is imported
 import numpy as np  # noqa: E402
 
 from biglambda.bench.case import Case, Shape  # noqa: E402
+from biglambda.bench.dense import Logistic  # noqa: E402
 from biglambda.bench.kmeans import Lloyd  # noqa: E402
 from biglambda.bench.measure import Measurement, measure  # noqa: E402
 from biglambda.bench.report import aligned_table, ratio_header, ratio_row, smallest_ratio  # noqa: E402
@@ -42,7 +44,14 @@ def random_shapes(count: int = 30, seed: int = 0) -> list[Shape]:
 TABLES: dict[str, tuple[type[Case], tuple[Shape, ...]]] = {
     "kmeans": (Lloyd, Lloyd.shapes),
     "random": (Lloyd, tuple(random_shapes())),
+    "logistic": (Logistic, Logistic.shapes),
 }
+
+
+def part_of(items: list[Any], part: tuple[int, int]) -> list[Any]:
+    """The i-th of n parts of a list, which have nearly equal lengths."""
+    index, parts = part
+    return items[(index - 1) * len(items) // parts : index * len(items) // parts]
 
 
 def run(
@@ -55,9 +64,7 @@ def run(
 ) -> list[Measurement]:
     """Measure a table, or a part of it, and print it as it grows."""
     case, own_shapes = TABLES[table]
-    wanted = list(product(shapes or own_shapes, dtypes, threads))
-    index, parts = part
-    wanted = wanted[(index - 1) * len(wanted) // parts : index * len(wanted) // parts]
+    wanted = part_of(list(product(shapes or own_shapes, dtypes, threads)), part)
     measured: list[Measurement] = []
     rivals = list(case.rivals)
     ready: Case | None = None

@@ -14,7 +14,10 @@ import numpy as np
 from biglambda.runtime.inner import Inner
 from biglambda.runtime.rows import Rows
 
+from .machine import available_bytes
 from .timing import Timer, timed
+
+DEFAULT_K = 25
 
 
 class WrongResult(ValueError):
@@ -81,7 +84,9 @@ class Case(ABC):
     name : str
         What the kernel is called.
     shapes : tuple of Shape
-        What is measured unless something else is asked for.
+        Those of the published tables.
+    quick : tuple of Shape
+        What ``biglambda bench kernels`` measures unless something else is asked for.
     rivals : mapping of str to callable
         From a library's name to a function of (case, threads) that makes its contender. It may raise ImportError
         (the library is not installed) or `NotHere`.
@@ -97,6 +102,7 @@ class Case(ABC):
 
     name: ClassVar[str]
     shapes: ClassVar[tuple[Shape, ...]]
+    quick: ClassVar[tuple[Shape, ...]]
     rivals: ClassVar[Mapping[str, Callable[[Any, int], Contender]]]
     kernels: ClassVar[tuple[str, ...]]
     uses_k: ClassVar[bool] = False
@@ -110,6 +116,30 @@ class Case(ABC):
 
     def make(self) -> None:  # noqa: B027 - many cases need rows only
         """Make what the kernel needs beside the rows."""
+
+    @classmethod
+    def with_k(cls, shape: Shape, k: int | None) -> Shape:
+        """The shape with k centres if the kernel has any; 25 if nobody says how many.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer rows than centres.
+        """
+        wanted = shape._replace(k=(k or shape.k or DEFAULT_K) if cls.uses_k else 0)
+        if wanted.k > wanted.n:
+            raise ValueError(f"{wanted}: at most {wanted.n} centres can be had of {wanted.n} rows")
+        return wanted
+
+    @classmethod
+    def check_memory(cls, shape: Shape, dtype: Any) -> None:
+        """Raise `ValueError` unless the rows fit into memory, with the copies that rivals make of them."""
+        needed, free = shape.n * (3 * shape.d * np.dtype(dtype).itemsize + 64), available_bytes()
+        if free is not None and needed > free:
+            raise ValueError(
+                f"{cls.name} of {shape} {dtype} needs about {needed / 1e9:.1f} GB (three times the rows: "
+                f"rivals copy them), but {free / 1e9:.1f} GB are free: take fewer rows"
+            )
 
     @property
     @abstractmethod
@@ -138,7 +168,10 @@ class Case(ABC):
         return single if self.dtype == np.float32 else double
 
     def near(self, what: str, ours: Any, theirs: Any, allowed: Any) -> None:
-        """Raise `WrongResult` unless the differences are at most `allowed`."""
-        worst = np.abs(np.asarray(ours, np.float64) - theirs) - allowed
+        """Raise `WrongResult` unless the shapes are the same and the differences at most `allowed`."""
+        ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
+        if ours.shape != theirs.shape:
+            raise WrongResult(f"{what} have shape {theirs.shape}, not {ours.shape}")
+        worst = np.abs(ours - theirs) - allowed
         if not (worst <= 0).all():
             raise WrongResult(f"{what} differ by {np.max(worst + allowed):.3g}")

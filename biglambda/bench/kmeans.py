@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import reduce
+import warnings
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -84,6 +85,7 @@ class Lloyd(Clustering):
     """One iteration as a worker runs it: packed centres, labels and totals, added partials, moved centres."""
 
     name, shapes = "lloyd", SHAPES
+    quick = (Shape(500_000, 2, 8), Shape(250_000, 16, 25), Shape(50_000, 128, 64))
 
     def make(self) -> None:
         """The state of a run after its first iteration."""
@@ -117,6 +119,7 @@ class Assign(Clustering):
     """Labels alone."""
 
     name, shapes = "assign", (SHAPES[1], SHAPES[3], SHAPES[5])
+    quick = (Shape(250_000, 16, 25), Shape(50_000, 128, 64))
 
     def task(self, rows: Rows) -> np.ndarray:
         """See `Case.task`."""
@@ -193,8 +196,6 @@ def _fits(estimator: Any, case: Clustering) -> Contender:
     """The public fit; one more iteration of it."""
 
     def fitted(iterations: int) -> Any:
-        import warnings
-
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it did not converge is what we want
             return estimator(
@@ -203,29 +204,38 @@ def _fits(estimator: Any, case: Clustering) -> Contender:
 
     def answer() -> Clusters:
         model = fitted(1)
+        if estimator.func.__module__.startswith("sklearnex") and not hasattr(model, "_onedal_estimator"):
+            raise NotHere("hands this over to scikit-learn")
         return Clusters(model.cluster_centers_, model.labels_, model.cluster_centers_)
 
     return Contender(answer, marginal(lambda iterations: fitted(iterations).n_iter_))
 
 
-def _predicts(model: Any, case: Clustering) -> Contender:
-    model.fit(case.x[: max(1000, 2 * case.shape.k)])
-    model.cluster_centers_ = case.centers.astype(case.dtype)
-    return Contender.of(lambda: model.predict(case.x))
+def _predicts(estimator: Any, case: Clustering) -> Contender:
+    """The public predict, without its search for NaN in scikit-learn."""
+    from sklearn import config_context
+
+    start = case.centers.astype(case.dtype)
+    twice = np.repeat(start, 2, axis=0)  # rows whose means are the centres; oneDAL wants more of them than centres
+    model = estimator(case.shape.k, init=start, n_init=1, tol=0.0, max_iter=1).fit(twice)
+
+    def run() -> np.ndarray:
+        with config_context(assume_finite=True):
+            return np.asarray(model.predict(case.x))
+
+    return Contender.of(run)
 
 
-def sklearn_lloyd(case: Lloyd, threads: int) -> Contender:
-    """scikit-learn's public fit, per iteration; its threads are limited by threadpoolctl."""
+def _sklearn(threads: int) -> Any:
     from sklearn.cluster import KMeans
 
-    return _fits(lambda k, **options: KMeans(k, algorithm="lloyd", **options), case)
+    return partial(KMeans, algorithm="lloyd")  # threadpoolctl limits its threads
 
 
-def sklearnex_lloyd(case: Lloyd, threads: int) -> Contender:
-    """oneDAL's, through the twin of scikit-learn's class."""
-    from sklearnex.cluster import KMeans
+def _sklearnex(threads: int) -> Any:
+    from sklearnex.cluster import KMeans  # this class alone: scikit-learn's own stays as it is
 
-    return _fits(lambda k, **options: KMeans(k, algorithm="lloyd", n_jobs=threads, **options), case)
+    return partial(KMeans, algorithm="lloyd", n_jobs=threads)
 
 
 # ---- faiss ---------------------------------------------------------------------------------------
@@ -252,7 +262,26 @@ def faiss_lloyd(case: Lloyd, threads: int) -> Contender:
     return Contender(answer, marginal(lambda iterations: len(fitted(iterations).obj)))
 
 
+def faiss_assign(case: Assign, threads: int) -> Contender:
+    """A search for the nearest of the centres."""
+    if case.dtype != np.float32:
+        raise NotHere("float32 only")
+    import faiss
+
+    index = faiss.IndexFlatL2(case.shape.d)
+    index.add(case.centers.astype(np.float32))
+    return Contender.of(lambda: index.search(case.x, 1)[1].ravel())
+
+
 Lloyd.rivals = {
-    "NumPy": numpy_lloyd, "scikit-learn": sklearn_lloyd, "sklearnex": sklearnex_lloyd, "faiss": faiss_lloyd,
-}  # fmt: skip
-Assign.rivals = {"NumPy": numpy_assign}
+    "NumPy": numpy_lloyd,
+    "scikit-learn": lambda case, threads: _fits(_sklearn(threads), case),
+    "sklearnex": lambda case, threads: _fits(_sklearnex(threads), case),
+    "faiss": faiss_lloyd,
+}
+Assign.rivals = {
+    "NumPy": numpy_assign,
+    "scikit-learn": lambda case, threads: _predicts(_sklearn(threads), case),
+    "sklearnex": lambda case, threads: _predicts(_sklearnex(threads), case),
+    "faiss": faiss_assign,
+}

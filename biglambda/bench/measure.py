@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+import numpy as np
 
 from biglambda.runtime.inner import make_inner
 
 from .case import Case, Contender, NotHere, Shape, WrongResult
-from .roofs import fma_timer, read_timer
+from .machine import available_bytes
+from .roofs import DRAM_BYTES, fma_timer, read_timer
 from .timing import Timer, interleaved, median_ratio, pinned, quartiles
 
 OURS, FMA, READ = "biglambda", "roof: FMA", "roof: read"
 ROOFS = (FMA, READ)
+ROOF_ROUNDS = 7
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,49 @@ class Measurement:
         return {**asdict(self), "shape": list(self.shape)}
 
 
-def measure(case: Case, threads: int, rounds: int, rivals: tuple[str, ...] | None = None) -> Measurement:
+@dataclass(frozen=True)
+class Roofs:
+    """What the machine can do.
+
+    Attributes
+    ----------
+    fma : dict of (str, int) to float
+        FLOP/s by dtype and threads.
+    read : dict of int to float
+        Bytes/s by threads, from a buffer that no cache should hold.
+    """
+
+    fma: dict[tuple[str, int], float]
+    read: dict[int, float]
+
+    def __str__(self) -> str:
+        fma = "; ".join(f"{value / 1e9:.0f} GFLOP/s {dtype} on {n}" for (dtype, n), value in self.fma.items())
+        read = "; ".join(f"{value / 1e9:.1f} GB/s on {n}" for n, value in self.read.items())
+        return f"roofs by threads: FMA {fma}; DRAM read {read}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        fma = [{"dtype": dtype, "threads": n, "flops_per_second": x} for (dtype, n), x in self.fma.items()]
+        return {"fma": fma, "read": [{"threads": n, "bytes_per_second": x} for n, x in self.read.items()]}
+
+
+def measure_roofs(threads: Sequence[int], dtypes: Sequence[str], buffer_bytes: int = DRAM_BYTES) -> Roofs:
+    """Measure both roofs for each number of threads; the buffer is a quarter of free memory at most."""
+    free = available_bytes()
+    size = buffer_bytes if free is None else min(buffer_bytes, free // 4)
+    buffer = np.ones(size // 8)
+    fma: dict[tuple[str, int], float] = {}
+    read: dict[int, float] = {}
+    for count in threads:
+        with pinned(count), make_inner("threads", count) as inner:
+            timers = {dtype: fma_timer(inner, np.dtype(dtype)) for dtype in dtypes}
+            seconds = interleaved({**timers, READ: read_timer(inner, buffer)}, ROOF_ROUNDS)
+        read[count] = 1 / quartiles(seconds.pop(READ))[1]
+        fma |= {(dtype, count): 1 / quartiles(values)[1] for dtype, values in seconds.items()}
+    return Roofs(fma, read)
+
+
+def measure(case: Case, threads: int, rounds: int, rivals: Sequence[str] | None = None) -> Measurement:
     """Measure a case.
 
     Parameters
@@ -70,7 +117,7 @@ def measure(case: Case, threads: int, rounds: int, rivals: tuple[str, ...] | Non
     threads : int
         Of ours and of every rival; all are kept on as many CPUs.
     rounds : int
-    rivals : tuple of str, optional
+    rivals : sequence of str, optional
         Names in ``case.rivals``; all by default.
 
     Raises
