@@ -23,6 +23,7 @@ import numpy as np  # noqa: E402
 from biglambda.bench.case import Case, Shape  # noqa: E402
 from biglambda.bench.dense import Logistic  # noqa: E402
 from biglambda.bench.kmeans import Lloyd  # noqa: E402
+from biglambda.bench.machine import Elsewhere  # noqa: E402
 from biglambda.bench.measure import Measurement, measure  # noqa: E402
 from biglambda.bench.report import aligned_table, ratio_header, ratio_row, smallest_ratio  # noqa: E402
 
@@ -66,6 +67,7 @@ def run(
     case, own_shapes = TABLES[table]
     wanted = part_of(list(product(shapes or own_shapes, dtypes, threads)), part)
     measured: list[Measurement] = []
+    elsewhere = Elsewhere()
     rivals = list(case.rivals)
     ready: Case | None = None
     for shape, dtype, count in wanted:
@@ -76,6 +78,7 @@ def run(
         lines = aligned_table(rows).splitlines()
         print("\n".join(lines if len(measured) == 1 else lines[-1:]), flush=True)
     print(smallest_ratio(measured))
+    print(elsewhere)
     return measured
 
 

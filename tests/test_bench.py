@@ -142,6 +142,27 @@ def test_memory_is_the_smaller_of_the_machines_and_the_control_groups(tmp_path: 
     assert machine.available_bytes(tmp_path) == 2_048_000
 
 
+def test_work_of_this_process_is_not_work_elsewhere() -> None:
+    elsewhere = machine.Elsewhere()
+    end = time.monotonic() + 0.3
+    while time.monotonic() < end:
+        pass
+    assert 0.0 <= elsewhere.cpus() <= len(os.sched_getaffinity(0))
+    assert "CPUs busy meanwhile" in str(elsewhere)
+
+
+def test_work_of_another_process_is_work_elsewhere() -> None:
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
+        try:
+            time.sleep(0.3)  # it has started
+            elsewhere = machine.Elsewhere()
+            time.sleep(0.5)
+            busy = elsewhere.cpus()
+        finally:
+            other.kill()
+    assert busy > 0.3
+
+
 def test_the_hot_loop_is_the_innermost_with_the_most_multiply_adds() -> None:
     text = """
 outer:
@@ -236,6 +257,7 @@ def test_the_command_prints_the_hot_loop_of_a_kernel() -> None:
         (("--rounds", "0"), "--rounds 0: at least 1 is needed"),
         (("--threads", "4096"), "--threads 4096: this process may use"),
         (("--kernel", "scan", "--shape", "1000000000x1000"), "GB are free: take fewer rows"),
+        (("--plot", "x.txt"), "allowed are names that end with .png, .svg, .pdf"),
         (("--plot", "/nowhere/x.png"), "the directory /nowhere does not exist"),
     ],
 )

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from .case import Case, Shape
     from .measure import Measurement
 
+PICTURES = (".png", ".svg", ".pdf")
 DTYPES = ("float32", "float64")
 
 
@@ -35,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--rivals", nargs="*", metavar="NAME", help="libraries to compare with (default: all)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all times, in seconds, and roofs")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw a roofline picture, .png or .svg")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw a roofline picture: .png, .svg or .pdf")
     parser.add_argument("--assembly", metavar="KERNEL", help="print the hot loop of a kernel, and measure nothing")
 
 
@@ -53,9 +55,7 @@ def run(options: argparse.Namespace) -> int:
 
     plan = list(make_plan(options))
     threads = check_threads(options.threads)
-    for file in (options.json, options.plot):
-        if file is not None and not file.parent.is_dir():
-            raise FileNotFoundError(f"cannot write {file}: the directory {file.parent} does not exist")
+    check_files(options.json, options.plot)
     machine, elsewhere = describe_machine(), Elsewhere()
     title = f"{machine['cpu']}, {machine['register_bits']}-bit registers"
     print(f"{title}, {machine['cpus']} CPUs; medians of {options.rounds} rounds")
@@ -69,11 +69,9 @@ def run(options: argparse.Namespace) -> int:
             for count in threads:
                 measured.append(measure(ready, count, options.rounds, options.rivals))
                 bar.print(details(measured[-1]) + "\n")
-    busy = elsewhere.cpus()
-    if busy > 0.1:
-        print(f"other processes kept {busy:.1f} CPUs busy meanwhile: times are too long, ratios less so")
+    print(elsewhere)
     if options.json:
-        about = {"machine": machine, "roofs": roofs.as_dict(), "cpus_busy_elsewhere": busy}
+        about = {"machine": machine, "roofs": roofs.as_dict(), "cpus_busy_elsewhere": elsewhere.cpus()}
         options.json.write_text(
             json.dumps({**about, "measurements": [one.as_dict() for one in measured]}, indent=1)
         )
@@ -130,6 +128,27 @@ def check_threads(threads: Sequence[int] | None) -> list[int]:
         if not 1 <= count <= cpus:
             raise ValueError(f"--threads {count}: this process may use {cpus} CPUs, so allowed are 1 to {cpus}")
     return list(dict.fromkeys(threads or (1, cpus)))
+
+
+def check_files(results: Path | None, picture: Path | None) -> None:
+    """Refuse, before anything is measured, what could not be written afterwards.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a directory is missing.
+    ValueError
+        For a picture of another kind, or without matplotlib.
+    """
+    for file in (results, picture):
+        if file is not None and not file.parent.is_dir():
+            raise FileNotFoundError(f"cannot write {file}: the directory {file.parent} does not exist")
+    if picture is None:
+        return
+    if picture.suffix not in PICTURES:
+        raise ValueError(f"--plot {picture}: allowed are names that end with {', '.join(PICTURES)}")
+    if find_spec("matplotlib") is None:
+        raise ValueError("--plot needs matplotlib: pip install 'biglambda[bench]'")
 
 
 def _print_assembly(name: str, dtypes: Sequence[str]) -> int:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+QUIET = 0.1  # CPUs
 LIBRARIES = ("numba", "numpy", "scikit-learn", "scikit-learn-intelex", "faiss-cpu", "scipy")
 
 
@@ -60,6 +61,11 @@ class Elsewhere:
         busy = sum(fields[:3]) + sum(fields[5:8])  # user, nice, system, interrupts, stolen; not idle
         usage = resource.getrusage(resource.RUSAGE_SELF)
         return time.monotonic(), busy / os.sysconf("SC_CLK_TCK"), usage.ru_utime + usage.ru_stime
+
+    def __str__(self) -> str:
+        cpus = self.cpus()
+        meaning = ": the machine was quiet" if cpus < QUIET else ": times are too long, and ratios less certain"
+        return f"other processes kept {cpus:.2f} CPUs busy meanwhile{meaning}"
 
     def cpus(self) -> float:
         """Not below 0; also 0 where the kernel does not tell."""

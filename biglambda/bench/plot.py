@@ -73,7 +73,7 @@ def _panel(ax: Any, measurements: Sequence[Measurement], roofs: Roofs, named: di
     ax.loglog(x, np.minimum(fma, read * x), color="black", linewidth=1.5)
     ax.annotate(f"FMA {fma:.0f} GFLOP/s", (right, fma), (-4, 4), textcoords="offset points", ha="right")
     ax.annotate(
-        f"DRAM read {read:.1f} GB/s", (left, read * left), (4, 2), textcoords="offset points",
+        f"DRAM read {read:.1f} GB/s", (left * 1.2, read * left * 1.2), (4, 4), textcoords="offset points",
         rotation=45, rotation_mode="anchor", transform_rotates_text=True,
     )  # fmt: skip
     for one in measurements:
