@@ -122,6 +122,13 @@ def test_a_fit_that_converges_early_is_not_measured() -> None:
         marginal.marginal(lambda iterations: min(iterations, 3))()
 
 
+def test_a_ratio_from_rounds_that_disagree_is_marked() -> None:
+    seconds = {"biglambda": [1.0, 1.0, 1.1], "calm": [2.0, 2.0, 2.1], "wild": [1.0, 2.0, 9.0]}
+    one = measure.Measurement("scan", SMALL, "float32", 1, 1e9, 1e8, seconds, {})
+    assert [report.ratio_text(one, name) for name in ("calm", "wild", "absent")] == ["2.00", "~2.00", "-"]
+    assert report.smallest_ratio([one]).startswith("smallest ratio 2.00: calm")
+
+
 def test_the_ratio_is_the_median_over_the_rounds() -> None:
     seconds = {"a": [1.0, 1.0, 2.0], "b": [3.0, 9.0, 6.0]}
     assert timing.median_ratio(seconds, "a", "b") == 3.0

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from biglambda.runtime.inner import Inner
+from biglambda.runtime.inner import Inner, Task
 from biglambda.runtime.rows import Rows
 
 from .machine import available_bytes
@@ -152,12 +152,16 @@ class Case(ABC):
         return self.x.nbytes
 
     @abstractmethod
-    def task(self, rows: Rows) -> np.ndarray:
-        """What an inner worker does with its part of the rows."""
+    def task(self) -> Task:
+        """Prepare one operation: what each inner worker then does with its part of the rows."""
+
+    def combine(self, parts: list[np.ndarray]) -> Any:
+        """The answer of the inner workers together: by default, a sum."""
+        return reduce(np.add, parts)
 
     def operation(self, inner: Inner) -> Any:
-        """All that a worker does: the kernel on all threads, and adding the partials."""
-        return reduce(np.add, inner.map(self.task, self.rows, ()))
+        """All that a worker does: preparation, the kernel on all threads, and putting their results together."""
+        return self.combine(inner.map(self.task(), self.rows, ()))
 
     @abstractmethod
     def check(self, ours: Any, theirs: Any) -> None:

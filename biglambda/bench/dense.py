@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from biglambda.kernels import logistic, min_distance, moments, quantum, scan
-from biglambda.runtime.inner import Inner
+from biglambda.runtime.inner import Task
 from biglambda.runtime.rows import Rows
 
 from .case import Case, Contender, NotHere, Shape
@@ -59,12 +59,16 @@ class Logistic(Case):
         """Rows and target."""
         return float(self.x.nbytes + self.y.nbytes)
 
-    def task(self, rows: Rows) -> np.ndarray:
+    def task(self) -> Task:
         """Gradient, intercept's gradient, loss."""
-        assert rows.y is not None
-        out = np.zeros(self.shape.d + 2)
-        out[-1] = logistic(rows.X, rows.y, self.weights, self.quanta, out[:-1])
-        return out
+
+        def part(rows: Rows) -> np.ndarray:
+            assert rows.y is not None
+            out = np.zeros(self.shape.d + 2)
+            out[-1] = logistic(rows.X, rows.y, self.weights, self.quanta, out[:-1])
+            return out
+
+        return part
 
     def check(self, ours: np.ndarray, theirs: np.ndarray) -> None:
         """Gradients agree, relative to a sum of as many numbers of order 1."""
@@ -111,22 +115,26 @@ class Scan(Case):
     """Extremes of each feature, and whether all values are finite."""
 
     name, kernels = "scan", ("extremes",)
-    shapes = quick = STATISTICS_SHAPES
+    shapes, quick = STATISTICS_SHAPES, STATISTICS_SHAPES[:1]
 
     @property
     def flops(self) -> float:
         """Two comparisons and two additions of each value."""
         return 4.0 * self.x.size
 
-    def task(self, rows: Rows) -> np.ndarray:
+    def task(self) -> Task:
         """Extremes; a value that is not finite would make them NaN."""
-        out = np.array([np.full(self.shape.d, np.inf), np.full(self.shape.d, -np.inf)])
-        return out if scan(rows.X, out[0], out[1]) < 0 else out * np.nan
 
-    def operation(self, inner: Inner) -> np.ndarray:
+        def part(rows: Rows) -> np.ndarray:
+            out = np.array([np.full(self.shape.d, np.inf), np.full(self.shape.d, -np.inf)])
+            return out if scan(rows.X, out[0], out[1]) < 0 else out * np.nan
+
+        return part
+
+    def combine(self, parts: list[np.ndarray]) -> np.ndarray:
         """Minimum and maximum, (2, d)."""
-        parts = np.array(inner.map(self.task, self.rows, ()))
-        return np.array([parts[:, 0].min(axis=0), parts[:, 1].max(axis=0)])
+        found = np.array(parts)
+        return np.array([found[:, 0].min(axis=0), found[:, 1].max(axis=0)])
 
     def check(self, ours: np.ndarray, theirs: np.ndarray) -> None:
         """Extremes are exact."""
@@ -166,7 +174,7 @@ class Moments(Case):
     """Mean and variance of each feature, from float64 sums about a shift."""
 
     name, kernels = "moments", ("power_sums",)
-    shapes = quick = STATISTICS_SHAPES
+    shapes, quick = STATISTICS_SHAPES, STATISTICS_SHAPES[1:]
 
     def make(self) -> None:
         """A shift near the mean, as a scan of a few rows would give."""
@@ -180,15 +188,19 @@ class Moments(Case):
         """A subtraction, an addition and an FMA for each value."""
         return 4.0 * self.x.size
 
-    def task(self, rows: Rows) -> np.ndarray:
+    def task(self) -> Task:
         """Sums of both powers."""
-        out = np.zeros(2 * self.shape.d)
-        moments(rows.X, self.shift, self.quanta, out)
-        return out
 
-    def operation(self, inner: Inner) -> np.ndarray:
+        def part(rows: Rows) -> np.ndarray:
+            out = np.zeros(2 * self.shape.d)
+            moments(rows.X, self.shift, self.quanta, out)
+            return out
+
+        return part
+
+    def combine(self, parts: list[np.ndarray]) -> np.ndarray:
         """Mean and variance, (2, d)."""
-        first, second = super().operation(inner).reshape(2, -1) / self.shape.n
+        first, second = super().combine(parts).reshape(2, -1) / self.shape.n
         return np.array([self.shift + first, second - first**2])
 
     def check(self, ours: np.ndarray, theirs: np.ndarray) -> None:
@@ -236,7 +248,8 @@ class MinDistance(Case):
     """Squared distances to one centre, kept where they are smaller: the seeding of k-means."""
 
     name, kernels = "min_distance", ("distance_few_features", "distance_many_features")
-    shapes = quick = (Shape(1_000_000, 16), Shape(200_000, 128))
+    shapes = (Shape(1_000_000, 16), Shape(200_000, 128))
+    quick = (Shape(100_000, 128),)
 
     def make(self) -> None:
         """The distances so far are those to another row, so that about half of them are lowered."""
@@ -255,14 +268,17 @@ class MinDistance(Case):
         """Rows, and distances both ways."""
         return float(self.x.nbytes + 2 * self.distance.nbytes)
 
-    def task(self, rows: Rows) -> np.ndarray:
-        """See `Case.task`."""
-        min_distance(rows.X, self.center, rows.memory["distance"])
-        return np.zeros(0)
+    def task(self) -> Task:
+        """Lower the distances."""
 
-    def operation(self, inner: Inner) -> np.ndarray:
-        """The distances."""
-        super().operation(inner)
+        def part(rows: Rows) -> np.ndarray:
+            min_distance(rows.X, self.center, rows.memory["distance"])
+            return rows.memory["distance"]
+
+        return part
+
+    def combine(self, parts: list[np.ndarray]) -> np.ndarray:
+        """The distances, which are in their place."""
         return self.distance
 
     def check(self, ours: np.ndarray, theirs: np.ndarray) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from biglambda.algorithms.lloyd import Lloyd as LloydPass
 from biglambda.algorithms.lloyd import move_centers
 from biglambda.kernels import assign, pack_centers
-from biglambda.runtime.inner import Inner
+from biglambda.runtime.inner import Task
 from biglambda.runtime.rows import Rows
 
 from .case import Case, Contender, NotHere, Shape, WrongResult
@@ -98,14 +98,14 @@ class Lloyd(Clustering):
             "variance": np.ones(d), "n_iter": 0, "history": np.empty(0),
         }  # fmt: skip
 
-    def task(self, rows: Rows) -> np.ndarray:
-        """See `Case.task`."""
-        return self.run.partial(self.state)(rows)
+    def task(self) -> Task:
+        """Pack the centres; then label and total."""
+        return self.run.partial(self.state)
 
-    def operation(self, inner: Inner) -> Clusters:
-        """See `Case.operation`."""
-        total = reduce(np.add, inner.map(self.run.partial(self.state), self.rows, ("labels",)))
-        return Clusters(self.run.update(self.state, total)["centers"], self.labels, self.centers)
+    def combine(self, parts: list[np.ndarray]) -> Clusters:
+        """Move the centres."""
+        moved = self.run.update(self.state, reduce(np.add, parts))["centers"]
+        return Clusters(moved, self.labels, self.centers)
 
     def check(self, ours: Clusters, theirs: Clusters) -> None:
         """Labels are those of nearest centres; centres are means up to a few rows that lie between two."""
@@ -119,17 +119,20 @@ class Assign(Clustering):
     """Labels alone."""
 
     name, shapes = "assign", (SHAPES[1], SHAPES[3], SHAPES[5])
-    quick = (Shape(250_000, 16, 25), Shape(50_000, 128, 64))
+    quick = (Shape(50_000, 128, 64),)
 
-    def task(self, rows: Rows) -> np.ndarray:
-        """See `Case.task`."""
-        assign(rows.X, self.packed, rows.memory["labels"])
-        return np.zeros(0)
+    def task(self) -> Task:
+        """Pack the centres; then label."""
+        packed = pack_centers(self.centers, self.shift, self.dtype)
 
-    def operation(self, inner: Inner) -> np.ndarray:
-        """See `Case.operation`."""
-        self.packed = pack_centers(self.centers, self.shift, self.dtype)
-        inner.map(self.task, self.rows, ("labels",))
+        def part(rows: Rows) -> np.ndarray:
+            assign(rows.X, packed, rows.memory["labels"])
+            return rows.memory["labels"]
+
+        return part
+
+    def combine(self, parts: list[np.ndarray]) -> np.ndarray:
+        """The labels, which are in their place."""
         return self.labels
 
     def check(self, ours: np.ndarray, theirs: np.ndarray) -> None:

@@ -9,7 +9,8 @@ from .case import NotHere
 from .timing import Timer
 
 SHORT = 2  # iterations of the shorter fit
-MOST, FEWEST = 20, 3  # iterations that the longer one has more
+MOST, FEWEST = 30, 3  # iterations that the longer one has more
+OUTWEIGHS = 2.0  # times the shorter fit
 LONG_ENOUGH = 0.3  # seconds that these should take
 
 
@@ -40,8 +41,11 @@ def marginal(fit: Callable[[int], int]) -> Timer:
         nonlocal more
         if not more:
             seconds(SHORT)
-            each = (seconds(SHORT + FEWEST) - seconds(SHORT)) / FEWEST
-            more = min(MOST, max(FEWEST, round(LONG_ENOUGH / max(each, 1e-6))))
+            once = seconds(SHORT)
+            each = (seconds(SHORT + FEWEST) - once) / FEWEST
+            # What a fit does once varies from fit to fit (it copies the rows): what is measured must outweigh it.
+            enough = max(LONG_ENOUGH, OUTWEIGHS * once)
+            more = min(MOST, max(FEWEST, round(enough / max(each, 1e-6))))
             more = min(more, fit(SHORT + more) - SHORT)
             if more < FEWEST:
                 raise NotHere(f"converges after {SHORT + more} iterations")

@@ -13,11 +13,12 @@ from biglambda.runtime.inner import make_inner
 from .case import Case, Contender, NotHere, Shape, WrongResult
 from .machine import available_bytes
 from .roofs import DRAM_BYTES, fma_timer, read_timer
-from .timing import Timer, interleaved, median_ratio, pinned, quartiles
+from .timing import SPIN_DOWN, Timer, interleaved, median_ratio, pinned, quartiles
 
 OURS, FMA, READ = "biglambda", "roof: FMA", "roof: read"
 ROOFS = (FMA, READ)
 ROOF_ROUNDS = 7
+CERTAIN = 0.2  # between the quartiles, relative to the median
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,11 @@ class Measurement:
     def ratio(self, rival: str) -> float:
         """How many times as long as ours the rival took."""
         return median_ratio(self.seconds, OURS, rival)
+
+    def is_certain(self, name: str) -> bool:
+        """Whether half of a contender's times lie close together."""
+        low, middle, high = quartiles(self.seconds[name])
+        return high - low <= CERTAIN * middle
 
     def share(self, roof: str, name: str = OURS) -> float:
         """The part of a roof that a contender reached, measured in the same rounds."""
@@ -155,7 +161,7 @@ def measure(case: Case, threads: int, rounds: int, rivals: Sequence[str] | None 
                 absent[name] = str(reason)
             else:
                 timers[name] = rival.timer
-        seconds = interleaved(timers, rounds)
+        seconds = interleaved(timers, rounds, SPIN_DOWN if threads > 1 else 0.0)
     roofs = {name: seconds.pop(name) for name in ROOFS}
     return Measurement(
         case.name, case.shape, str(case.dtype), threads, case.flops, case.bytes, seconds, roofs, absent

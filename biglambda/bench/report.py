@@ -33,7 +33,7 @@ def details(one: Measurement) -> str:
             name, f"{1e3 * middle:.3g}", f"{1e3 * low:.3g} to {1e3 * high:.3g}",
             f"{one.flops / middle / 1e9:.3g}", f"{100 * one.share(FMA, name):.0f}",
             f"{one.bytes / middle / 1e9:.3g}", f"{100 * one.share(READ, name):.0f}",
-            "" if name == OURS else f"{one.ratio(name):.2f}",
+            "" if name == OURS else ratio_text(one, name),
         ])  # fmt: skip
     lines = [title, aligned_table(rows), *(f"{name}: {reason}" for name, reason in one.absent.items())]
     return "\n".join(lines)
@@ -44,9 +44,16 @@ def ratio_header(rivals: Sequence[str]) -> list[str]:
     return ["shape", "dtype", "threads", "ms", "% of FMA", "% of read", *(f"{name} / ours" for name in rivals)]
 
 
+def ratio_text(one: Measurement, name: str) -> str:
+    """How many times as long a rival took; with ~ where the rounds disagree, - where it did not take part."""
+    if name not in one.seconds:
+        return "-"
+    return ("" if one.is_certain(name) and one.is_certain(OURS) else "~") + f"{one.ratio(name):.2f}"
+
+
 def ratio_row(one: Measurement, rivals: Sequence[str]) -> list[str]:
     """A measurement in one line: our time, and how many times as long each rival took."""
-    ratios = [f"{one.ratio(name):.2f}" if name in one.seconds else "-" for name in rivals]
+    ratios = [ratio_text(one, name) for name in rivals]
     return [
         str(one.shape), one.dtype, str(one.threads), f"{1e3 * one.median(OURS):.2f}",
         f"{100 * one.share(FMA):.0f}", f"{100 * one.share(READ):.0f}", *ratios,
@@ -62,5 +69,5 @@ def smallest_ratio(measurements: Sequence[Measurement], but: Sequence[str] = ("N
     )
     if worst is None:
         return "no rival was measured"
-    ratio, name, one = worst
-    return f"smallest ratio {ratio:.2f}: {name}, {one.shape}, {one.dtype}, threads {one.threads}"
+    _, name, one = worst
+    return f"smallest ratio {ratio_text(one, name)}: {name}, {one.shape}, {one.dtype}, threads {one.threads}"
