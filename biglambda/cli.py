@@ -1,4 +1,4 @@
-"""The command line: ``biglambda kmeans``, ``biglambda logreg``, ``biglambda demo``."""
+"""The command line: ``biglambda kmeans``, ``biglambda logreg``, ``biglambda demo``, ``biglambda bench``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
+from .bench.command import add_arguments, run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -107,6 +108,16 @@ def _parser() -> argparse.ArgumentParser:
         help="directory for the picture and the data (default: %(default)s)",
     )
     demo.set_defaults(command=_demo)
+
+    bench = commands.add_parser("bench", help="measure the kernels on this machine", description="Measure.")
+    benches = bench.add_subparsers(required=True, metavar="WHAT")
+    kernels = benches.add_parser(
+        "kernels",
+        help="against this machine's limits, and other libraries",
+        description="Measure kernels against this machine's limits, NumPy, scikit-learn, sklearnex and faiss.",
+    )
+    add_arguments(kernels)
+    kernels.set_defaults(command=run)
     return parser
 
 

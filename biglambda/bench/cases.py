@@ -1,0 +1,9 @@
+"""The kernels that can be measured, by name: a new one is a subclass of `Case`, and its name here."""
+
+from __future__ import annotations
+
+from .case import Case
+from .dense import Logistic, MinDistance, Moments, Scan
+from .kmeans import Assign, Lloyd
+
+CASES: dict[str, type[Case]] = {case.name: case for case in (Lloyd, Assign, MinDistance, Logistic, Scan, Moments)}
