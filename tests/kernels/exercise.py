@@ -98,7 +98,8 @@ def lloyds(dtype: Any) -> Results:
         rows = uniform(seed, m, d, dtype, offset, spread)
         centers, shift = uniform(seed + 1, k, d, float, offset, spread), np.full(d, offset * 0.9)
         reach = 3 * spread + abs(offset)
-        quanta = FINE * np.append(quantum(np.full(d, m * reach)), quantum_pair(m * d * reach**2, max(m, 1)))
+        units = quantum(np.full(d, m * reach)), quantum([m]), quantum_pair(m * d * reach**2, max(m, 1))
+        quanta, weights = FINE * np.concatenate(units), uniform(seed + 2, 1, m, dtype)[0] ** 2
         for path in PATHS:
             packed = pack_centers(centers, shift, dtype, path)
             labels, only_labels = np.full((2, m), -1, np.int32)
@@ -108,6 +109,10 @@ def lloyds(dtype: Any) -> Results:
             chosen = path == choose_path(d, k, dtype)
             what = f"{path} m={m} d={d} k={k} offset={offset} spread={spread}"
             yield what, (chosen, labels, totals, sizes, *numbers, only_labels)
+            if seed % 4 == 0:
+                totals, sizes = np.zeros((k, d)), np.zeros(k)
+                numbers = lloyd(rows, packed, quanta, labels, totals, sizes, weights)
+                yield "weighted " + what, (labels, totals, sizes, *numbers)
 
 
 def inertias(dtype: Any) -> Results:

@@ -27,13 +27,8 @@ def run(rows, centers, shift, path, labels=None, slices=None, weights=None):
         totals, counts = totals + part_totals, counts + part_counts
         changed, distance = changed + new, distance + score
     squares = np.square(rows.astype(float) - packed.shift[:d].astype(float)).sum(axis=1)
-    return (
-        labels,
-        totals,
-        counts,
-        changed,
-        distance.sum() + (squares if weights is None else squares * weights).sum(),
-    )
+    energy = (squares if weights is None else squares * weights).sum()
+    return labels, totals, counts, changed, distance.sum() + energy
 
 
 def same_bits(left, right):
