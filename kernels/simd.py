@@ -572,3 +572,22 @@ def reduce(typing_context, function, vecs, state):
         return functools.reduce(step, cgutils.unpack_tuple(builder, args[1]), args[2])
 
     return state(function, vecs, state), codegen
+
+
+_operator(operator.rshift, None, _BUILDER.lshr)  # >> of integers shifts zeros in
+
+
+@intrinsic(prefer_literal=True)
+def items_down(typing_context, n, array, row, column):
+    """N scalars array[row, column], array[row + 1, column], ..."""
+    if _length(n) is None:
+        return None
+    out = types.UniTuple(array.dtype, _length(n))
+
+    def codegen(context, builder, sig, args):
+        index = [context.cast(builder, v, kind, types.intp) for v, kind in zip(args[2:], (row, column), strict=True)]
+        at = [_below(builder, index, r) for r in range(out.count)]
+        values = [builder.load(_pointer(context, builder, array, args[1], i, array.dtype)) for i in at]
+        return context.make_tuple(builder, out, values)
+
+    return out(n, array, row, column), codegen

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from biglambda.kernels import linear, logistic
-from biglambda.kernels.logistic import PATHS
+from biglambda.kernels.scores import PATHS
 
 paths = st.sampled_from(PATHS)
 RELATIVE = {np.float32: 1e-5, np.float64: 1e-12}
@@ -17,7 +17,7 @@ def run(rows, target, weights, path, slices=None, exponent=-44):
     gradient, loss = np.zeros(d + 1), 0.0
     for part in slices or [slice(0, len(rows))]:
         own = np.zeros(d + 1)
-        loss += logistic(rows[part], target[part], weights, np.full(d + 2, 2.0**exponent), own, path)
+        loss += logistic(rows[part], target[part], weights, np.full(d + 2, 2.0**exponent), own, path=path)
         gradient += own
     return loss, gradient
 

@@ -19,7 +19,7 @@ from biglambda.kernels import (
     scan,
 )
 from biglambda.kernels.centers import PATHS
-from biglambda.kernels.logistic import PATHS as LOGISTIC_PATHS
+from biglambda.kernels.scores import PATHS as LOGISTIC_PATHS
 
 
 def everything(rows, target, int_out, float_out):
@@ -44,7 +44,7 @@ def everything(rows, target, int_out, float_out):
     results.append(float_out.copy())
     for path in LOGISTIC_PATHS:
         gradient = np.zeros(d + 1)
-        loss = logistic(rows, target, np.linspace(-1, 1, d + 1), np.full(d + 2, 2.0**-30), gradient, path)
+        loss = logistic(rows, target, np.linspace(-1, 1, d + 1), np.full(d + 2, 2.0**-30), gradient, path=path)
         results += [gradient, np.array([loss])]
     return results
 
