@@ -22,7 +22,7 @@ from .scores import (
     add_eight,
     add_products_of_eight,
     add_scores,
-    coming_rows,
+    coming_row,
     flush,
     flush_lanes,
     pack_rows,
@@ -104,7 +104,7 @@ def logistic_few_features(
         stop = min(start + CHUNK, m)
         s, losses = line_of(rows), line_of(rows)
         for i in range(start, stop, size):
-            valid, coming = min(size, stop - i), coming_rows(rows, i, size)
+            valid, coming = min(size, stop - i), coming_row(rows, i, size)
             source, y, v, at = rows, target, sample_weight, i
             if valid < size:
                 source, y, v, at = tail, target_tail, sample_weight_tail, 0
@@ -143,11 +143,11 @@ def logistic_many_features(
         zero = totals(tile[0])
         s, losses, residuals = widen(zero), zero, zero
         for i in range(start, stop, ROWS_AT_ONCE):
-            valid = min(ROWS_AT_ONCE, stop - i)
+            valid, coming = min(ROWS_AT_ONCE, stop - i), coming_row(rows, i, ROWS_AT_ONCE)
             source, y, v, at = rows, target, sample_weight, i
             if valid < ROWS_AT_ONCE:
                 source, y, v, at = tail, target_tail, sample_weight_tail, 0
-            z = totals(add_products_of_eight(tile, weights, source, at, rows, i)[0]) + intercept[0]
+            z = totals(add_products_of_eight(tile, weights, source, at, rows, coming)[0]) + intercept[0]
             residual, e, part = residual_and_loss(z, load_like(z, y, at))
             residual, e, part = only(iota(z) < valid, residual, e, part)
             if sample_weight is not None:

@@ -40,9 +40,17 @@ from .simd import (
 )
 
 ROWS_AT_ONCE = 8  # with features in lanes
-AHEAD_BYTES = 4096  # how far ahead of the block in work rows are prefetched, or one block if that is more
+AHEAD_BYTES = 2048  # how far ahead of the rows in work others are prefetched; at least the next ones
 SECOND_LINES = BLOCK_LINES // 2
 FIRST_LINES = BLOCK_LINES - SECOND_LINES
+
+
+@inline
+def coming_row(rows, i, group):
+    """Where to prefetch from while the group of rows from i on is in work."""
+    group_bytes = max(1, group * rows.shape[1] * rows.itemsize)
+    return i + group * max(1, AHEAD_BYTES // group_bytes)
+
 
 # ---- rows in lanes -------------------------------------------------------------------------------
 
@@ -73,12 +81,6 @@ def pack_rows(rows, first, block):
                 else:
                     square = transpose(load_square_part(rows, first + r, p, d - p))
                 store(square, block, p, r)
-
-
-@inline
-def coming_rows(rows, i, size):
-    """The row to prefetch from while the block at row i is in work."""
-    return i + size * max(1, AHEAD_BYTES // (BLOCK_BYTES * max(1, rows.shape[1])))
 
 
 @inline
@@ -116,11 +118,11 @@ def flush_lanes(lane_sums, quanta, sums):
 
 
 @inline
-def add_products_of_eight(tile, weights, source, at, rows, i):
-    """tile[j][r] + weights[j] * row at + r, lane by lane; the eight rows after i are prefetched."""
+def add_products_of_eight(tile, weights, source, at, rows, coming):
+    """tile[j][r] + weights[j] * row at + r, lane by lane; eight of the rows coming are prefetched."""
     d, width, p = rows.shape[1], lanes(rows), 0
     while p + width <= d:
-        prefetch(ROWS_AT_ONCE, rows, i + ROWS_AT_ONCE, ROWS_AT_ONCE * p)
+        prefetch(ROWS_AT_ONCE, rows, coming, ROWS_AT_ONCE * p)
         tile = add_outer(tile, load_rows(tile, weights, 0, p), load_rows(ROWS_AT_ONCE, source, at, p))
         p += width
     if p < d:
