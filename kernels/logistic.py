@@ -29,6 +29,7 @@ from .scores import (
     run_path,
 )
 from .simd import (
+    BLOCK_LINES,
     block_of,
     each,
     fma,
@@ -41,6 +42,7 @@ from .simd import (
     load_block,
     load_like,
     maximum,
+    prefetch,
     reduce,
     total,
     totals,
@@ -65,7 +67,7 @@ ARGUMENTS = (
 
 @inline
 def exp_and_inverse(z):
-    """e = exp(-|z|) and 1 / (1 + e), which is the larger of sigmoid(z) and 1 - sigmoid(z)."""
+    """exp(-|z|), e, and 1 / (1 + e), which is the larger of sigmoid(z) and 1 - sigmoid(z)."""
     e = exp(where(z < 0.0, z, -z))
     return e, 1.0 / (e + 1.0)
 
@@ -112,6 +114,7 @@ def logistic_few_features(
             for r in range(0, size, step):
                 z = full(block_of(rows), items(1, intercept, 0))
                 z = add_scores(z, weights, 0, block, r, rows, coming)[0]
+                prefetch(BLOCK_LINES, target, coming + r)
                 residual, e, part = residual_and_loss(z, load_block(y, at + r))
                 if valid < size:
                     residual, e, part = only(iota(z) < valid - r, residual, e, part)
@@ -148,6 +151,7 @@ def logistic_many_features(
             if valid < ROWS_AT_ONCE:
                 source, y, v, at = tail, target_tail, sample_weight_tail, 0
             z = totals(add_products_of_eight(tile, weights, source, at, rows, coming)[0]) + intercept[0]
+            prefetch(1, target, coming)
             residual, e, part = residual_and_loss(z, load_like(z, y, at))
             residual, e, part = only(iota(z) < valid, residual, e, part)
             if sample_weight is not None:

@@ -87,7 +87,7 @@ def pack_rows(rows, first, block):
 def add_scores(tile, weights, c, block, r, rows, coming):
     """tile[j] + the packed rows from r on times weights[c + j]; half of the rows coming are prefetched."""
     width = lanes(rows)
-    # Evenly among the arithmetic: there are fewer buffers for what is on its way from memory than lines in a block.
+    # Evenly among the arithmetic: a core has fewer buffers for lines on their way than a block has lines.
     for p in range(rows.shape[1]):
         prefetch(FIRST_LINES, rows, coming + r, BLOCK_LINES * width * p)
         tile = fma(items_down(tile, weights, c, p), load_block(block, p, r), tile)
@@ -133,7 +133,7 @@ def add_products_of_eight(tile, weights, source, at, rows, coming):
 
 @inline
 def add_eight(sums, factors, source, at):
-    """sums += factors[0] * row at + factors[1] * row at + 1 + ..., eight of them."""
+    """Adds to sums factors[0] * row at + factors[1] * row at + 1 + ..., eight of them."""
     d, width, p = source.shape[1], lanes(source), 0
     while p + width <= d:
         store(dot(factors, load_rows(ROWS_AT_ONCE, source, at, p), load(sums, p)), sums, p)

@@ -585,8 +585,8 @@ def items_down(typing_context, n, array, row, column):
     out = types.UniTuple(array.dtype, _length(n))
 
     def codegen(context, builder, sig, args):
-        index = [context.cast(builder, v, kind, types.intp) for v, kind in zip(args[2:], (row, column), strict=True)]
-        at = [_below(builder, index, r) for r in range(out.count)]
+        start = [context.cast(builder, v, k, types.intp) for v, k in zip(args[2:], (row, column), strict=True)]
+        at = [_below(builder, start, r) for r in range(out.count)]
         values = [builder.load(_pointer(context, builder, array, args[1], i, array.dtype)) for i in at]
         return context.make_tuple(builder, out, values)
 

@@ -1,7 +1,9 @@
 """The loss of multinomial logistic regression and its gradient, in one pass over the rows.
 
 A block of rows is packed feature by feature for the scores, which need rows in lanes; the gradient is the product
-of what came out of them, classes by rows, with the rows as they lie.  Both keep a tile of six classes in registers.
+of what came out of them, classes by rows, with the rows as they lie.  Both keep six classes at a time in
+registers.
+
 The loss of a row is log(sum of exp(z)) - z[target]; with top = max(z) the sum is exp(top) * (1 + rest).
 """
 
@@ -11,7 +13,7 @@ import numpy as np
 from numba import types
 
 from .blocks import add_lines
-from .exact import BLOCK_BYTES, CHUNK, aligned, line_length, padded, rounded, tail_of
+from .exact import BLOCK_BYTES, CHUNK, aligned, line_length, padded, rounded
 from .exponential import exp
 from .logarithm import log1p
 from .registry import IN, OUT, REAL, WEIGHTS, inline, kernel

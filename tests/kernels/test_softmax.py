@@ -45,9 +45,7 @@ def test_loss_and_gradient_agree_with_extended_precision(seed, m, d, classes, dt
 
 
 @settings(max_examples=40, deadline=None)
-@given(
-    cases.seeds, st.sampled_from([1025, 2048, 2049, 3000]), cases.widths, class_counts, cases.dtypes, weighted
-)
+@given(cases.seeds, st.sampled_from([1025, 2048, 2049, 3000]), cases.widths, class_counts, cases.dtypes, weighted)
 def test_cuts_at_chunks_and_their_order_do_not_change_a_bit(seed, m, d, classes, dtype, is_weighted):
     rows, target, weights, sample_weight = problem(seed, m, d, classes, dtype, is_weighted)
     loss, gradient = run(rows, target, weights, sample_weight, exponent=-40)
