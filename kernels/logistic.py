@@ -51,6 +51,7 @@ from .simd import (
     zeros,
 )
 
+TARGET_AHEAD = 4  # blocks: so slow a stream is fetched too late at the distance of the rows
 ARGUMENTS = (
     IN(REAL, 2),  # rows
     IN(REAL, 2),  # tail, see `tail_of`
@@ -114,7 +115,7 @@ def logistic_few_features(
             for r in range(0, size, step):
                 z = full(block_of(rows), items(1, intercept, 0))
                 z = add_scores(z, weights, 0, block, r, rows, coming)[0]
-                prefetch(BLOCK_LINES, target, coming + r)
+                prefetch(BLOCK_LINES, target, coming + TARGET_AHEAD * size + r)
                 residual, e, part = residual_and_loss(z, load_block(y, at + r))
                 if valid < size:
                     residual, e, part = only(iota(z) < valid - r, residual, e, part)
@@ -151,7 +152,6 @@ def logistic_many_features(
             if valid < ROWS_AT_ONCE:
                 source, y, v, at = tail, target_tail, sample_weight_tail, 0
             z = totals(add_products_of_eight(tile, weights, source, at, rows, coming)[0]) + intercept[0]
-            prefetch(1, target, coming)
             residual, e, part = residual_and_loss(z, load_like(z, y, at))
             residual, e, part = only(iota(z) < valid, residual, e, part)
             if sample_weight is not None:

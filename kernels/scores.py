@@ -154,12 +154,24 @@ def flush(chunk_sums, quanta, sums):
 # ---- drivers -------------------------------------------------------------------------------------
 
 PATHS = ("few_features", "many_features")
-FEW_FEATURES_LINES = 2
+FEW_FEATURES = 12
 
 
 def choose_logistic_path(d: int, dtype: np.dtype) -> str:
-    """Which kernel is fastest for d features: "few_features" or "many_features"; a pure function."""
-    return "few_features" if d < FEW_FEATURES_LINES * line_length(dtype) else "many_features"
+    """Which kernel is fastest for d features: all workers choose alike, by d and the dtype alone.
+
+    Parameters
+    ----------
+    d : int
+    dtype : dtype
+        float32 or float64, that of the rows.
+
+    Returns
+    -------
+    {"few_features", "many_features"}
+        Rows in lanes; features in lanes, which is best at whole lines.
+    """
+    return "few_features" if d < FEW_FEATURES and d % line_length(dtype) else "many_features"
 
 
 def padded_weights(weights: np.ndarray, dtype: np.dtype, group: int = 1) -> np.ndarray:

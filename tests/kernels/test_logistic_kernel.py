@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from biglambda.kernels import linear, logistic
-from biglambda.kernels.scores import PATHS
+from biglambda.kernels.scores import PATHS, choose_logistic_path
 
 paths = st.sampled_from(PATHS)
 RELATIVE = {np.float32: 1e-5, np.float64: 1e-12}
@@ -133,3 +133,18 @@ def test_linear_agrees_with_numpy_wherever_the_row_is(seed, m, d, dtype):
 def test_an_unknown_path_is_refused():
     with pytest.raises(ValueError, match="few_features, many_features"):
         run(np.zeros((1, 1)), np.zeros(1), np.zeros(2), "fast")
+
+
+@pytest.mark.parametrize(
+    ("d", "dtype", "path"),
+    [
+        (1, np.float32, "few_features"),
+        (8, np.float32, "few_features"),
+        (8, np.float64, "many_features"),
+        (11, np.float64, "few_features"),
+        (12, np.float32, "many_features"),
+        (1000, np.float64, "many_features"),
+    ],
+)
+def test_rows_are_in_lanes_for_few_features_unless_these_fill_lines(d, dtype, path):
+    assert choose_logistic_path(d, dtype) == path
