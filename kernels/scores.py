@@ -204,6 +204,7 @@ def run_path(
     if path not in PATHS:
         raise ValueError(f"path {path!r} is not one of {', '.join(PATHS)}")
     size = BLOCK_BYTES // dtype.itemsize
+    scratch: tuple[np.ndarray, ...]
     if path == "few_features":
         chosen, group = few, size
         scratch = (aligned((d + 1, line_length(dtype)), dtype), aligned((padded(d, dtype), size), dtype))
