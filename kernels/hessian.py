@@ -99,7 +99,7 @@ def hessian_many_features(
             factor = where(iota(z) < valid, factor, 0.0)
             if sample_weight is not None:
                 factor = factor * load_like(z, v, at)
-            add_eight(sums, each(factor), source, at)
+            add_eight(sums, each(factor), source, at, rows, coming)
             factors = factors + factor
         flush(sums, quanta, product)
         product[d] += rounded(total(widen(factors)), quanta[d])

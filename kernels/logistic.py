@@ -160,7 +160,7 @@ def logistic_many_features(
             else:
                 s = multiply_up(s, widen(e))
             losses, residuals = losses + part, residuals + residual
-            add_eight(sums, each(residual), source, at)
+            add_eight(sums, each(residual), source, at, rows, coming)
         flush(sums, quanta, gradient)
         gradient[d] += rounded(total(widen(residuals)), quanta[d])
         loss += rounded(total(log1p(s)) + total(widen(losses)), quanta[d + 1])

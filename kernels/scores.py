@@ -40,6 +40,8 @@ from .simd import (
 )
 
 ROWS_AT_ONCE = 8  # with features in lanes
+HALF_OF_THEM = 4
+LONG_LINES = 4  # rows from which on prefetching for the next eight is left in part to the second loop over them
 AHEAD_BYTES = 2048  # how far ahead of the rows in work others are prefetched; at least the next ones
 SECOND_LINES = BLOCK_LINES // 2
 FIRST_LINES = BLOCK_LINES - SECOND_LINES
@@ -119,10 +121,12 @@ def flush_lanes(lane_sums, quanta, sums):
 
 @inline
 def add_products_of_eight(tile, weights, source, at, rows, coming):
-    """tile[j][r] + weights[j] * row at + r, lane by lane; eight of the rows coming are prefetched."""
+    """tile[j][r] + weights[j] * row at + r, lane by lane; rows coming are prefetched, of long ones half."""
     d, width, p = rows.shape[1], lanes(rows), 0
     while p + width <= d:
-        prefetch(ROWS_AT_ONCE, rows, coming, ROWS_AT_ONCE * p)
+        prefetch(HALF_OF_THEM, rows, coming, ROWS_AT_ONCE * p)
+        if d < LONG_LINES * width:
+            prefetch(HALF_OF_THEM, rows, coming, ROWS_AT_ONCE * p + HALF_OF_THEM * width)
         tile = add_outer(tile, load_rows(tile, weights, 0, p), load_rows(ROWS_AT_ONCE, source, at, p))
         p += width
     if p < d:
@@ -132,10 +136,12 @@ def add_products_of_eight(tile, weights, source, at, rows, coming):
 
 
 @inline
-def add_eight(sums, factors, source, at):
-    """Adds to sums factors[0] * row at + factors[1] * row at + 1 + ..., eight of them."""
+def add_eight(sums, factors, source, at, rows, coming):
+    """Adds to sums factors[0] * row at + factors[1] * row at + 1 + ..., eight of them; the other half comes."""
     d, width, p = source.shape[1], lanes(source), 0
     while p + width <= d:
+        if d >= LONG_LINES * width:
+            prefetch(HALF_OF_THEM, rows, coming, ROWS_AT_ONCE * p + HALF_OF_THEM * width)
         store(dot(factors, load_rows(ROWS_AT_ONCE, source, at, p), load(sums, p)), sums, p)
         p += width
     if p < d:
