@@ -10,11 +10,13 @@ Rows are C-contiguous, float32 or float64, finite (see `scan`), and may be read-
 
 from .centers import PackedCenters, choose_path, pack_centers
 from .exact import CHUNK, quantum, quantum_pair
+from .hessian import hessian_product
 from .kmeans import assign, lloyd
 from .logistic import logistic
 from .registry import KERNELS, Kernel, warm
 from .rowwise import linear, min_distance
 from .seeding import race
+from .softmax import softmax
 from .statistics import inertia, moments, scan
 from .target import Target, target
 
@@ -26,6 +28,7 @@ __all__ = [
     "Target",
     "assign",
     "choose_path",
+    "hessian_product",
     "inertia",
     "linear",
     "lloyd",
@@ -37,6 +40,7 @@ __all__ = [
     "quantum_pair",
     "race",
     "scan",
+    "softmax",
     "target",
     "warm",
 ]

@@ -1,8 +1,9 @@
 """The loss of logistic regression and its gradient, in one pass over the rows.
 
-With e = exp(-|z|) the loss of a row is log(1 + e) + max(z, 0) - y z.  The logarithms are taken of products:
-s holds the product of the (1 + e) of a chunk's rows in a lane, less 1 so that small e are not lost, and one
-logarithm is due per lane and chunk.  The product cannot overflow: 2**64 in float32 or 2**128 in float64.
+With e = exp(-|z|) the loss of a row is log(1 + e) + max(z, 0) - y z.  Without weights of the rows the logarithms
+are taken of products: s holds the product of the (1 + e) of a chunk's rows in a lane, less 1 so that small e are
+not lost, and one logarithm is due per lane and chunk.  The product cannot overflow: 2**64 in float32 or 2**128 in
+float64.  With weights each row has its own logarithm.
 """
 
 # mypy: allow-untyped-defs, allow-incomplete-defs
@@ -10,32 +11,39 @@ logarithm is due per lane and chunk.  The product cannot overflow: 2**64 in floa
 import numpy as np
 from numba import types
 
-from .blocks import add_line_products, add_lines, pack
-from .exact import BLOCK_BYTES, CHUNK, aligned, line_length, padded, rounded, tail_of
+from .blocks import add_lines
+from .exact import CHUNK, rounded
 from .exponential import exp
 from .logarithm import log1p
-from .registry import IN, OUT, REAL, inline, kernel
+from .registry import IN, OUT, REAL, WEIGHTS, inline, kernel
+from .scores import (
+    ROWS_AT_ONCE,
+    add_block,
+    add_eight,
+    add_products_of_eight,
+    add_scores,
+    coming_row,
+    flush,
+    flush_lanes,
+    pack_rows,
+    run_path,
+)
 from .simd import (
+    BLOCK_LINES,
     block_of,
-    dot,
     each,
     fma,
     full,
     iota,
+    items,
     lanes,
     line_of,
     lines,
-    load,
     load_block,
     load_like,
-    load_part,
-    load_rows,
-    load_rows_part,
     maximum,
     prefetch,
     reduce,
-    store,
-    store_part,
     total,
     totals,
     where,
@@ -43,25 +51,32 @@ from .simd import (
     zeros,
 )
 
-ROWS_AT_ONCE = 8  # in the features-in-lanes kernel
+TARGET_AHEAD = 4  # blocks: so slow a stream is fetched too late at the distance of the rows
 ARGUMENTS = (
     IN(REAL, 2),  # rows
     IN(REAL, 2),  # tail, see `tail_of`
     IN(REAL, 1),  # target
     IN(REAL, 1),  # tail of the target
-    IN(REAL, 1),  # weights, padded with zeros to whole lines
-    types.float64,  # intercept
+    WEIGHTS,  # sample_weight
+    WEIGHTS,  # tail of the sample weights
+    IN(REAL, 2),  # weights, padded with zeros to whole lines
+    IN(REAL, 1),  # intercept
     IN(types.float64, 1),  # quanta
     OUT(types.float64, 1),  # gradient
-    OUT(types.float64, 1),  # scratch: the lanes of s
 )
+
+
+@inline
+def exp_and_inverse(z):
+    """exp(-|z|), e, and 1 / (1 + e), which is the larger of sigmoid(z) and 1 - sigmoid(z)."""
+    e = exp(where(z < 0.0, z, -z))
+    return e, 1.0 / (e + 1.0)
 
 
 @inline
 def residual_and_loss(z, y):
     """sigmoid(z) - y, exp(-|z|), and the part of the loss that is linear in z."""
-    e = exp(minus_abs(z))
-    inverse = 1.0 / (e + 1.0)
+    e, inverse = exp_and_inverse(z)
     sigmoid = where(z < 0.0, e * inverse, inverse)
     return sigmoid - y, e, fma(-y, z, maximum(full(z, 0.0), z))
 
@@ -72,66 +87,47 @@ def only(mask, residual, e, part):
 
 
 @inline
-def minus_abs(z):
-    return where(z < 0.0, z, -z)
-
-
-@inline
 def multiply_up(s, e):
     """(1 + s) * (1 + e) - 1"""
     return fma(e, s + 1.0, s)
 
 
-@inline
-def sum_of_logs(s, lane_scratch):
-    """The sum of log(1 + s) over the lanes of s."""
-    store(s, lane_scratch, 0)
-    logs = 0.0
-    for lane in range(lanes(s)):
-        logs += log1p(lane_scratch[lane])
-    return logs
-
-
 # ---- few features: rows in lanes -----------------------------------------------------------------
 
 
-@kernel(*ARGUMENTS, IN(REAL, 1), OUT(REAL, 2), OUT(REAL, 2), returns=types.float64)
+@kernel(*ARGUMENTS, OUT(REAL, 2), OUT(REAL, 2), returns=types.float64)
 def logistic_few_features(
-    rows, tail, target, target_tail, weights, intercept, quanta, gradient, lane_scratch,
-    no_shift, lane_sums, block,
+    rows, tail, target, target_tail, sample_weight, sample_weight_tail, weights, intercept, quanta, gradient,
+    lane_sums, block,
 ):  # fmt: skip
     """Rows in lanes; lane_sums[p] is a line of sums for feature p, and lane_sums[d] for the intercept."""
-    m, d = rows.shape
-    size, step = block.shape[1], lanes(block_of(rows))
+    m, size, step = rows.shape[0], block.shape[1], lanes(block_of(rows))
     loss = 0.0
     for start in range(0, m, CHUNK):
         stop = min(start + CHUNK, m)
-        s, linear = line_of(rows), line_of(rows)
+        s, losses = line_of(rows), line_of(rows)
         for i in range(start, stop, size):
-            valid = min(size, stop - i)
-            source, target_source, at = (rows, target, i) if valid == size else (tail, target_tail, 0)
-            pack(source, at, no_shift, block)
+            valid, coming = min(size, stop - i), coming_row(rows, i, size)
+            source, y, v, at = rows, target, sample_weight, i
+            if valid < size:
+                source, y, v, at = tail, target_tail, sample_weight_tail, 0
+            pack_rows(source, at, block)
             for r in range(0, size, step):
-                z = full(block_of(rows), intercept)
-                for p in range(d):
-                    z = fma(weights[p], load_block(block, p, r), z)
-                residual, e, part = residual_and_loss(z, load_block(target_source, at + r))
+                z = full(block_of(rows), items(1, intercept, 0))
+                z = add_scores(z, weights, 0, block, r, rows, coming)[0]
+                prefetch(BLOCK_LINES, target, coming + TARGET_AHEAD * size + r)
+                residual, e, part = residual_and_loss(z, load_block(y, at + r))
                 if valid < size:
-                    is_row = iota(z) < valid - r
-                    residual, e, part = (
-                        where(is_row, residual, 0.0),
-                        where(is_row, e, 0.0),
-                        where(is_row, part, 0.0),
-                    )
-                for p in range(d):
-                    sums = add_line_products(load(lane_sums, p, 0), residual, load_block(block, p, r))
-                    store(sums, lane_sums, p, 0)
-                store(add_lines(load(lane_sums, d, 0), residual), lane_sums, d, 0)
-                s, linear = reduce(multiply_up, lines(e), s), add_lines(linear, part)
-        for p in range(d + 1):
-            gradient[p] += rounded(total(widen(load(lane_sums, p, 0))), quanta[p])
-            store(line_of(rows), lane_sums, p, 0)
-        loss += rounded(sum_of_logs(widen(s), lane_scratch) + total(widen(linear)), quanta[d + 1])
+                    residual, e, part = only(iota(z) < valid - r, residual, e, part)
+                if sample_weight is not None:
+                    weight = load_block(v, at + r)
+                    residual, part = residual * weight, (log1p(e) + part) * weight
+                else:
+                    s = reduce(multiply_up, lines(e), s)
+                losses = add_lines(losses, part)
+                add_block(lane_sums, residual, block, r, rows, coming)
+        flush_lanes(lane_sums, quanta, gradient)
+        loss += rounded(total(log1p(widen(s))) + total(widen(losses)), quanta[gradient.size])
     return loss
 
 
@@ -140,55 +136,38 @@ def logistic_few_features(
 
 @kernel(*ARGUMENTS, OUT(REAL, 1), returns=types.float64)
 def logistic_many_features(
-    rows, tail, target, target_tail, weights, intercept, quanta, gradient, lane_scratch, sums,
+    rows, tail, target, target_tail, sample_weight, sample_weight_tail, weights, intercept, quanta, gradient, sums,
 ):  # fmt: skip
     """Features in lanes, eight rows at a time; sums is all zero."""
     m, d = rows.shape
-    width = lanes(rows)
     loss = 0.0
     for start in range(0, m, CHUNK):
         stop = min(start + CHUNK, m)
-        zero = totals(zeros(ROWS_AT_ONCE, line_of(rows)))
-        s, linear, residuals = widen(zero), zero, zero
+        tile = zeros(1, zeros(ROWS_AT_ONCE, line_of(rows)))
+        zero = totals(tile[0])
+        s, losses, residuals = widen(zero), zero, zero
         for i in range(start, stop, ROWS_AT_ONCE):
-            valid = min(ROWS_AT_ONCE, stop - i)
-            source, target_source, at = (rows, target, i) if valid == ROWS_AT_ONCE else (tail, target_tail, 0)
-            products, p = zeros(ROWS_AT_ONCE, line_of(rows)), 0
-            while p + width <= d:
-                prefetch(ROWS_AT_ONCE, rows, i + ROWS_AT_ONCE, ROWS_AT_ONCE * p)
-                products = fma(load_rows(ROWS_AT_ONCE, source, at, p), load(weights, p), products)
-                p += width
-            if p < d:
-                products = fma(load_rows_part(ROWS_AT_ONCE, source, at, p, d - p), load(weights, p), products)
-            z = totals(products) + intercept
-            residual, e, part = residual_and_loss(z, load_like(z, target_source, at))
-            is_row = iota(z) < valid
-            residual, e, part = only(is_row, residual, e, part)
-            factors, p = each(residual), 0
-            while p + width <= d:
-                store(dot(factors, load_rows(ROWS_AT_ONCE, source, at, p), load(sums, p)), sums, p)
-                p += width
-            if p < d:
-                last = load_rows_part(ROWS_AT_ONCE, source, at, p, d - p)
-                store_part(dot(factors, last, load_part(sums, p, d - p)), sums, p, d - p)
-            s, linear, residuals = multiply_up(s, widen(e)), linear + part, residuals + residual
-        for p in range(d):
-            gradient[p] += rounded(np.float64(sums[p]), quanta[p])
-            sums[p] = 0
+            valid, coming = min(ROWS_AT_ONCE, stop - i), coming_row(rows, i, ROWS_AT_ONCE)
+            source, y, v, at = rows, target, sample_weight, i
+            if valid < ROWS_AT_ONCE:
+                source, y, v, at = tail, target_tail, sample_weight_tail, 0
+            z = totals(add_products_of_eight(tile, weights, source, at, rows, coming)[0]) + intercept[0]
+            residual, e, part = residual_and_loss(z, load_like(z, y, at))
+            residual, e, part = only(iota(z) < valid, residual, e, part)
+            if sample_weight is not None:
+                weight = load_like(z, v, at)
+                residual, part = residual * weight, (log1p(e) + part) * weight
+            else:
+                s = multiply_up(s, widen(e))
+            losses, residuals = losses + part, residuals + residual
+            add_eight(sums, each(residual), source, at, rows, coming)
+        flush(sums, quanta, gradient)
         gradient[d] += rounded(total(widen(residuals)), quanta[d])
-        loss += rounded(sum_of_logs(s, lane_scratch) + total(widen(linear)), quanta[d + 1])
+        loss += rounded(total(log1p(s)) + total(widen(losses)), quanta[d + 1])
     return loss
 
 
 # ---- driver --------------------------------------------------------------------------------------
-
-PATHS = ("few_features", "many_features")
-FEW_FEATURES_LINES = 2
-
-
-def choose_logistic_path(d: int, dtype: np.dtype) -> str:
-    """Which kernel is fastest for d features: "few_features" or "many_features"; a pure function."""
-    return "few_features" if d < FEW_FEATURES_LINES * line_length(dtype) else "many_features"
 
 
 def logistic(
@@ -197,6 +176,8 @@ def logistic(
     weights: np.ndarray,
     quanta: np.ndarray,
     gradient: np.ndarray,
+    sample_weight: np.ndarray | None = None,
+    *,
     path: str | None = None,
 ) -> float:
     """The logistic loss of the rows of one inner worker, and its gradient.
@@ -214,6 +195,8 @@ def logistic(
     gradient : ndarray (d + 1,) of float64
         INOUT: rows.T @ (sigmoid(z) - target) and, last, the sum of sigmoid(z) - target are added, where
         z = rows @ weights[:d] + weights[d].
+    sample_weight : ndarray (m,) of the dtype of the rows, optional
+        What each row counts in loss and gradient; 1 by default.
     path : str, optional
         "few_features" or "many_features"; `choose_logistic_path` by default.
 
@@ -227,23 +210,5 @@ def logistic(
     ValueError
         If the path is not known.
     """
-    dtype, d = rows.dtype, rows.shape[1]
-    path = path or choose_logistic_path(d, dtype)
-    if path not in PATHS:
-        raise ValueError(f"path {path!r} is not one of {', '.join(PATHS)}")
-    size = BLOCK_BYTES // dtype.itemsize
-    padded_weights = np.zeros(padded(d, dtype), dtype)
-    padded_weights[:d] = weights[:d]
-    tail, target_tail = (tail_of(x, ROWS_AT_ONCE if path == "many_features" else size) for x in (rows, target))
-    arguments = (
-        rows, tail, target, target_tail, padded_weights, float(weights[d]), quanta, gradient,
-        np.empty(line_length(dtype)),
-    )  # fmt: skip
-    if path == "many_features":
-        return logistic_many_features[dtype](*arguments, aligned((d,), dtype))
-    return logistic_few_features[dtype](
-        *arguments,
-        np.zeros(padded(d, dtype), dtype),
-        aligned((d + 1, line_length(dtype)), dtype),
-        aligned((padded(d, dtype), size), dtype),
-    )
+    few, many = logistic_few_features, logistic_many_features
+    return run_path(few, many, (rows, target), weights[None], quanta, gradient, sample_weight, path)

@@ -592,3 +592,22 @@ def _has_fma() -> bool:
 
 
 FUSED = _has_fma()
+
+
+_operator(operator.rshift, None, _BUILDER.lshr)  # >> of integers shifts zeros in
+
+
+@intrinsic(prefer_literal=True)
+def items_down(typing_context, n, array, row, column):
+    """N scalars array[row, column], array[row + 1, column], ..."""
+    if _length(n) is None:
+        return None
+    out = types.UniTuple(array.dtype, _length(n))
+
+    def codegen(context, builder, sig, args):
+        start = [context.cast(builder, v, k, types.intp) for v, k in zip(args[2:], (row, column), strict=True)]
+        at = [_below(builder, start, r) for r in range(out.count)]
+        values = [builder.load(_pointer(context, builder, array, args[1], i, array.dtype)) for i in at]
+        return context.make_tuple(builder, out, values)
+
+    return out(n, array, row, column), codegen

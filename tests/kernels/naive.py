@@ -41,14 +41,34 @@ def linear(rows, weights):
     return rows.astype(float) @ weights[:-1] + weights[-1]
 
 
-def logistic(rows, target, weights):
+def logistic(rows, target, weights, sample_weight=1):
     """(loss, gradient) in extended precision, which has no overflow to speak of."""
     z = (rows.astype(float) @ weights[:-1] + weights[-1]).astype(np.longdouble)
     e = np.exp(-np.abs(z))
     sigmoid = np.where(z < 0, e / (1 + e), 1 / (1 + e))
-    residual = sigmoid - target
+    residual = (sigmoid - target) * sample_weight
     gradient = np.append(rows.astype(np.longdouble).T @ residual, residual.sum())
-    loss = (np.log1p(e) + np.maximum(z, 0) - target * z).sum()
+    loss = ((np.log1p(e) + np.maximum(z, 0) - target * z) * sample_weight).sum()
+    return float(loss), gradient.astype(float)
+
+
+def hessian_product(rows, weights, vector, sample_weight=1):
+    extended = np.column_stack([rows, np.ones(len(rows))]).astype(np.longdouble)
+    e = np.exp(-np.abs(extended @ weights))
+    return (extended.T @ (e / (1 + e) ** 2 * (extended @ vector) * sample_weight)).astype(float)
+
+
+def softmax(rows, target, weights, sample_weight=1):
+    """(loss, gradient) in extended precision."""
+    extended = np.column_stack([rows, np.ones(len(rows))]).astype(np.longdouble)
+    z = extended @ weights.T.astype(np.longdouble)
+    is_target = np.arange(len(weights)) == target[:, None]
+    e = np.exp(z - z.max(axis=1, keepdims=True)) if len(rows) else z
+    total = e.sum(axis=1, keepdims=True)
+    # log1p of what the others add up to: a tiny loss keeps its relative accuracy.
+    others = np.where(is_target, 0, np.exp(z - z[is_target][:, None])).sum(axis=1)
+    loss = (np.log1p(others) * sample_weight).sum()
+    gradient = ((e / total - is_target) * np.reshape(sample_weight, (-1, 1))).T @ extended
     return float(loss), gradient.astype(float)
 
 

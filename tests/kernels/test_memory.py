@@ -9,6 +9,7 @@ import pytest
 
 from biglambda.kernels import (
     assign,
+    hessian_product,
     inertia,
     linear,
     lloyd,
@@ -17,9 +18,10 @@ from biglambda.kernels import (
     moments,
     pack_centers,
     scan,
+    softmax,
 )
 from biglambda.kernels.centers import PATHS
-from biglambda.kernels.logistic import PATHS as LOGISTIC_PATHS
+from biglambda.kernels.scores import PATHS as LOGISTIC_PATHS
 
 
 def everything(rows, target, int_out, float_out):
@@ -44,8 +46,26 @@ def everything(rows, target, int_out, float_out):
     results.append(float_out.copy())
     for path in LOGISTIC_PATHS:
         gradient = np.zeros(d + 1)
-        loss = logistic(rows, target, np.linspace(-1, 1, d + 1), np.full(d + 2, 2.0**-30), gradient, path)
+        loss = logistic(rows, target, np.linspace(-1, 1, d + 1), np.full(d + 2, 2.0**-30), gradient, path=path)
         results += [gradient, np.array([loss])]
+    results += linear_models(rows, target, int_out)
+    return results
+
+
+def linear_models(rows, target, classes):
+    """What weighs rows, by the targets, and what has classes; these are the labels of 5 centers."""
+    d, results = rows.shape[1], []
+    weights, quanta = np.linspace(-1, 1, d + 1), np.full(d + 2, 2.0**-30)
+    for path in LOGISTIC_PATHS:
+        gradient, product, weighted_product = np.zeros((3, d + 1))
+        loss = logistic(rows, target, weights, quanta, gradient, target, path=path)
+        hessian_product(rows, weights, weights[::-1], quanta[1:], product, path=path)
+        hessian_product(rows, weights, weights[::-1], quanta[1:], weighted_product, target, path=path)
+        results += [np.array([loss]), gradient, product, weighted_product]
+    for sample_weight in (None, target):
+        gradient = np.zeros((5, d + 1))
+        loss = softmax(rows, classes, np.outer([1, -1, 2, 0, 0.5], weights), quanta, gradient, sample_weight)
+        results += [np.array([loss]), gradient]
     return results
 
 
