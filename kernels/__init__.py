@@ -9,12 +9,14 @@ Rows are C-contiguous, float32 or float64, finite (see `scan`), and may be read-
 """
 
 from .centers import PackedCenters, choose_path, pack_centers
+from .csr import check_csr, extent_csr
 from .exact import CHUNK, quantum, quantum_pair
 from .kmeans import assign, lloyd
 from .logistic import logistic
 from .registry import KERNELS, Kernel, warm
 from .rowwise import linear, min_distance
 from .seeding import race
+from .sparse import logistic_csr, softmax_csr
 from .statistics import inertia, moments, scan
 
 __all__ = [
@@ -23,11 +25,14 @@ __all__ = [
     "Kernel",
     "PackedCenters",
     "assign",
+    "check_csr",
     "choose_path",
+    "extent_csr",
     "inertia",
     "linear",
     "lloyd",
     "logistic",
+    "logistic_csr",
     "min_distance",
     "moments",
     "pack_centers",
@@ -35,5 +40,6 @@ __all__ = [
     "quantum_pair",
     "race",
     "scan",
+    "softmax_csr",
     "warm",
 ]
