@@ -11,6 +11,7 @@ import argparse
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -51,8 +52,8 @@ def measure(
     shape = (classes, d + 1) if classes > 1 else (d + 1,)
     weights = 0.1 * generator.standard_normal(shape)
     weights[..., d] = 0.0
-    bounds = [round(m * i / threads / CHUNK) * CHUNK for i in range(threads)] + [m]
-    parts = [slice(low, high) for low, high in zip(bounds[:-1], bounds[1:], strict=True)]
+    bounds = [*(round(m * i / threads / CHUNK) * CHUNK for i in range(threads)), m]
+    parts = [slice(low, high) for low, high in pairwise(bounds)]
     found: dict[str, np.ndarray] = {}
 
     check_csr(x.data, x.indices, x.indptr, d)

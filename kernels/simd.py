@@ -30,7 +30,7 @@ total(v)                              the sum of the lanes;  totals(t): one lane
 count(mask)                           how many lanes are true;  transpose(t): W Vecs of W lanes
 reduce(f, t, state)                   f(f(state, t[0]), t[1]) ..., unrolled; f is an @inline function
 prefetch(n, a, i, j)                  n cache lines from a[i, j] on;  prefetch_rows(n, a, i, j): one of each row
-gather(v, a, p, at, t)                a[at[t], p], a[at[t+1], p], ... as a Vec like v, from a (n, 2); at is of int32
+gather(v, a, p, at, t)                a[at[t], p], a[at[t+1], p], ...: as many as v has lanes; at is of int32
 gather_part(v, a, p, at, t, m)        the first m of them, then zeros
 add_at(v, a, p, at, t)                a[at[t], p] += v[0], then a[at[t+1], p] += v[1], ...
 add_at_part(v, a, p, at, t, m)        the first m of them

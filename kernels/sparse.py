@@ -41,7 +41,9 @@ from .simd import (
 )
 
 START = 4 * 6755399441055744.0
-"""Quanta at which a sum starts: 1.5 * 2**52 units, of four quanta each because it may go up by 2**50 units only."""
+"""Where a sum starts, in quanta: 1.5 * 2**52 units of four quanta.  The last bit is a unit up to 2**51 units away.
+
+A bound of the sum is at most 2**52 quanta, or 2**50 units, so that there is room for what rounding adds."""
 
 LINE = 8  # float64 in a line
 
@@ -122,8 +124,7 @@ def sparse_logistic(data, indices, indptr, target, weights, quanta, gradient, sa
                 residual, part = residual * weight, part * weight
                 store(e, scratch, 0, 0)
                 for r in range(valid):
-                    loss_of_e = log1p(scratch[0, r]) * at(sample_weight, i + r)
-                    scratch[1, r] += loss_of_e
+                    scratch[1, r] += log1p(scratch[0, r]) * at(sample_weight, i + r)
             linear = linear + where(is_row, part, 0.0)
             residuals = residuals + where(is_row, residual, 0.0)
             store(residual, scratch, 0, 0)
@@ -160,7 +161,7 @@ def add_classes(terms, array, j, p, end):
 
 
 @inline
-def add_scores(data, indices, start, stop, table, c, scratch):
+def scores_of(data, indices, start, stop, table, c, scratch):
     """scratch[0, :c] = the scores of a row; returns the largest of them."""
     best = full(load(scratch, 0, 0), -np.inf)
     for p in range(0, c, LINE):
@@ -199,7 +200,7 @@ def sparse_softmax(data, indices, indptr, target, weights, quanta, gradient, sam
         chunk_loss = 0.0
         for i in range(start, min(start + CHUNK, m)):
             first, last, y = at(indptr, i), at(indptr, i + 1), at(target, i)
-            largest = add_scores(data, indices, first, last, table, c, scratch)
+            largest = scores_of(data, indices, first, last, table, c, scratch)
             own = scratch[0, y]
             exponentials = full(load(scratch, 0, 0), 0.0)
             for p in range(0, c, LINE):
@@ -259,9 +260,9 @@ def logistic_csr(
     weights : ndarray (d + 1,) of float64
         The last is the intercept.
     quanta : ndarray (d + 2,) of float64
-        For each feature the `quantum` of a bound of the sum of |x|, times the largest sample weight, over the whole
-        data set; the count of its values times the largest is better than the number of rows times the largest,
-        see `extent_csr`. Then those of the intercept and of the loss. Terms are rounded to four quanta.
+        For each feature the `quantum` of a bound of sample_weight * |x| summed over the whole data set: best of
+        the number of its values times the largest, see `extent_csr`. Then those of the intercept and of the loss.
+        Each term of a feature's gradient is rounded to four quanta.
     gradient : ndarray (d + 1,) of float64
         INOUT: X.T @ residual and, last, the sum of the residuals are added, where the residual is
         sample_weight * (sigmoid(X @ weights[:d] + weights[d]) - target).
@@ -329,4 +330,5 @@ def softmax_csr(
 
 
 def _variant(either: Kernel, sample_weight: np.ndarray | None) -> Kernel:
+    """The kernel that is compiled for these weights of rows."""
     return either if sample_weight is None or either.weighted is None else either.weighted

@@ -52,6 +52,38 @@ def logistic(rows, target, weights):
     return float(loss), gradient.astype(float)
 
 
+def dense(data, indices, indptr, d):
+    """The matrix (m, d) of CSR rows in which a feature may stand more than once."""
+    matrix = np.zeros((len(indptr) - 1, d))
+    np.add.at(matrix, (np.repeat(np.arange(len(matrix)), np.diff(indptr)), indices), data.astype(float))
+    return matrix
+
+
+def weighted_logistic(rows, target, weights, sample_weight):
+    """(loss, gradient) of rows of which each counts sample_weight times, or once if that is None."""
+    sample_weight = np.ones(len(rows)) if sample_weight is None else sample_weight.astype(np.longdouble)
+    z = (rows.astype(float) @ weights[:-1] + weights[-1]).astype(np.longdouble)
+    e = np.exp(-np.abs(z))
+    residual = (np.where(z < 0, e / (1 + e), 1 / (1 + e)) - target) * sample_weight
+    gradient = np.append(rows.astype(np.longdouble).T @ residual, residual.sum())
+    loss = (sample_weight * (np.log1p(e) + np.maximum(z, 0) - target * z)).sum()
+    return float(loss), gradient.astype(float)
+
+
+def softmax(rows, target, weights, sample_weight):
+    """(loss, gradient) for weights (c, d + 1)."""
+    sample_weight = np.ones(len(rows)) if sample_weight is None else sample_weight.astype(np.longdouble)
+    scores = (rows.astype(float) @ weights[:, :-1].T + weights[:, -1]).astype(np.longdouble)
+    scores -= scores.max(axis=1, keepdims=True)
+    e, own = np.exp(scores), (np.arange(len(rows)), target)
+    loss = (sample_weight * (np.log(e.sum(axis=1)) - scores[own])).sum()
+    residual = e / e.sum(axis=1, keepdims=True)
+    residual[own] -= 1
+    residual *= sample_weight[:, None]
+    gradient = np.column_stack([residual.T @ rows.astype(np.longdouble), residual.sum(axis=0)])
+    return float(loss), gradient.astype(float)
+
+
 def splitmix(x: int) -> int:
     mask = 2**64 - 1
     x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & mask
