@@ -9,6 +9,7 @@ Rows are C-contiguous, float32 or float64, finite (see `scan`), and may be read-
 """
 
 from .centers import PackedCenters, choose_path, pack_centers
+from .csr import check_csr, extent_csr
 from .exact import CHUNK, quantum, quantum_pair
 from .hessian import hessian_product
 from .kmeans import assign, lloyd
@@ -17,6 +18,7 @@ from .registry import KERNELS, Kernel, warm
 from .rowwise import linear, min_distance
 from .seeding import race
 from .softmax import softmax
+from .sparse import logistic_csr, softmax_csr
 from .statistics import inertia, moments, scan
 from .target import Target, target
 
@@ -27,12 +29,15 @@ __all__ = [
     "PackedCenters",
     "Target",
     "assign",
+    "check_csr",
     "choose_path",
+    "extent_csr",
     "hessian_product",
     "inertia",
     "linear",
     "lloyd",
     "logistic",
+    "logistic_csr",
     "min_distance",
     "moments",
     "pack_centers",
@@ -41,6 +46,7 @@ __all__ = [
     "race",
     "scan",
     "softmax",
+    "softmax_csr",
     "target",
     "warm",
 ]

@@ -31,6 +31,11 @@ total(v)                              the sum of the lanes;  totals(t): one lane
 count(mask)                           how many lanes are true;  transpose(t): W Vecs of W lanes
 reduce(f, t, state)                   f(f(state, t[0]), t[1]) ..., unrolled; f is an @inline function
 prefetch(n, a, i, j)                  n cache lines from a[i, j] on;  prefetch_rows(n, a, i, j): one of each row
+gather(v, a, p, at, t)                a[at[t], p], a[at[t+1], p], ...: as many as v has lanes; at is of int32
+gather_part(v, a, p, at, t, m)        the first m of them, then zeros
+add_at(v, a, p, at, t)                a[at[t], p] += v[0], then a[at[t+1], p] += v[1], ...
+add_at_part(v, a, p, at, t, m)        the first m of them
+odd(v)                                the floats v with the last bit of each set
 ====================================  ==========================================================================
 """
 
@@ -611,3 +616,86 @@ def items_down(typing_context, n, array, row, column):
         return context.make_tuple(builder, out, values)
 
     return out(n, array, row, column), codegen
+
+
+# ---- places that an array of integers names ------------------------------------------------------
+
+
+def _head(builder: Any, width: int, count: Any) -> Any:
+    """A mask of the first `count` lanes."""
+    lane = ir.Constant(ir.VectorType(I64, width), list(range(width)))
+    return builder.icmp_signed("<", lane, _splat(builder, count, width))
+
+
+def _gatherer(part: bool) -> Any:
+    def typing(typing_context, like, array, *kinds):
+        out, width = Vec(array.dtype, like.width), like.width
+
+        def codegen(context, builder, sig, args):
+            at = kinds[1]
+            column, packed_at, *place = cgutils.unpack_tuple(builder, args[2], len(kinds))
+            first, *rest = [context.cast(builder, v, k, types.intp) for v, k in zip(place, kinds[2:], strict=True)]
+            mask = _head(builder, width, rest[0] if part else I64(width))
+            short = ir.VectorType(I32, width)
+            pointer = _pointer(context, builder, at, packed_at, [first], Vec(types.int32, width))
+            name, kind = f"llvm.masked.load.v{width}i32.p0", [pointer.type, I32, mask.type, short]
+            masked_load = cgutils.get_or_insert_function(builder.module, ir.FunctionType(short, kind), name)
+            rows = builder.call(masked_load, [pointer, I32(4), mask, ir.Constant(short, None)])
+
+            # A vector of addresses, because llvmlite's gep takes no vector; the stride is below 2**32.
+            column = context.cast(builder, column, kinds[0], types.intp)
+            start = _pointer(context, builder, array, args[1], [I64(0), column], array.dtype)
+            strides = context.make_array(array)(context, builder, args[1]).strides
+            stride = builder.and_(builder.extract_value(strides, 0), I64(2**32 - 1))
+            wide, item = ir.VectorType(I64, width), start.type.pointee
+            offset = builder.mul(builder.zext(rows, wide), _splat(builder, stride, width))
+            addresses = builder.add(offset, _splat(builder, builder.ptrtoint(start, I64), width))
+            pointers = builder.inttoptr(addresses, ir.VectorType(start.type, width))
+            size, vec = array.dtype.bitwidth, ir.VectorType(item, width)
+            name, kind = f"llvm.masked.gather.v{width}f{size}.v{width}p0", [pointers.type, I32, mask.type, vec]
+            masked_gather = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vec, kind), name)
+            return builder.call(masked_gather, [pointers, I32(size // 8), mask, ir.Constant(vec, None)])
+
+        return out(like, array, _rest(kinds)), codegen
+
+    return intrinsic(typing)
+
+
+def _adder(part: bool) -> Any:
+    def typing(typing_context, vec, array, *kinds):
+        def codegen(context, builder, sig, args):
+            at = kinds[1]
+            column, packed_at, *place = cgutils.unpack_tuple(builder, args[2], len(kinds))
+            column = context.cast(builder, column, kinds[0], types.intp)
+            first, *rest = [context.cast(builder, v, k, types.intp) for v, k in zip(place, kinds[2:], strict=True)]
+
+            def add(lane: Any, x: Any) -> None:
+                named = _pointer(context, builder, at, packed_at, [builder.add(first, lane)], types.int32)
+                row = builder.zext(builder.load(named), I64)
+                target = _pointer(context, builder, array, args[1], [row, column], array.dtype)
+                builder.store(builder.fadd(builder.load(target), x), target)
+
+            if part:
+                kept = cgutils.alloca_once_value(builder, args[0])
+                items = builder.bitcast(kept, args[0].type.element.as_pointer())
+                with cgutils.for_range(builder, rest[0]) as loop:
+                    add(loop.index, builder.load(builder.gep(items, [loop.index])))
+            else:
+                for lane in range(vec.width):
+                    add(I64(lane), builder.extract_element(args[0], I32(lane)))
+            return context.get_dummy_value()
+
+        return types.void(vec, array, _rest(kinds)), codegen
+
+    return intrinsic(typing)
+
+
+def _emit_odd(builder: Any, x: Any) -> Any:
+    kind = _int_type(x)
+    one = ir.Constant(kind, [1] * kind.count)
+    return builder.bitcast(builder.or_(builder.bitcast(x, kind), one), x.type)
+
+
+gather, gather_part = _gatherer(False), _gatherer(True)
+add_at, add_at_part = _adder(False), _adder(True)
+odd = _lanewise(_same, _emit_odd)

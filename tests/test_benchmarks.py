@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from benchmarks import inner_workers, timing, whole_process
+import numpy as np
+import pytest
+
+from benchmarks import inner_workers, sparse, timing, whole_process
 
 
 def test_inner_workers_compares_all_kinds() -> None:
@@ -20,3 +23,16 @@ def test_whole_processes_reach_the_same_fit() -> None:
     assert ours == ours_too
     assert ours[1:] == theirs[1:] == ["3", "3000"]
     assert abs(float(ours[0]) / float(theirs[0]) - 1) < 1e-9
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+@pytest.mark.parametrize("distribution", sparse.DISTRIBUTIONS)
+def test_sparse_compares_equal_gradients(distribution: str, classes: int) -> None:
+    seconds, found = sparse.measure(
+        m=3_000, d=200, row_length=10, dtype="float64", distribution=distribution, varied=True, classes=classes,
+        threads=2, rounds=2,
+    )  # fmt: skip
+    assert set(seconds) == set(found)
+    ours = found[sparse.OURS][..., :-1]
+    for rival in (sparse.SCIPY, sparse.SCIPY_CONVERTED):
+        assert np.allclose(found[rival].T, ours, rtol=0, atol=1e-8)

@@ -20,10 +20,14 @@ from biglambda.kernels import (
     KERNELS,
     Kernel,
     assign,
+    check_csr,
+    extent_csr,
+    hessian_product,
     inertia,
     linear,
     lloyd,
     logistic,
+    logistic_csr,
     min_distance,
     moments,
     pack_centers,
@@ -31,31 +35,16 @@ from biglambda.kernels import (
     quantum_pair,
     race,
     scan,
+    softmax,
+    softmax_csr,
     target,
 )
 from biglambda.kernels.centers import PATHS, choose_path
-from biglambda.kernels.logistic import PATHS as LOGISTIC_PATHS
-from biglambda.kernels.logistic import choose_logistic_path
+from biglambda.kernels.scores import PATHS as LOGISTIC_PATHS
+from biglambda.kernels.scores import choose_logistic_path
 
-ROW_COUNTS = (
-    0,
-    1,
-    2,
-    3,
-    5,
-    8,
-    9,
-    31,
-    32,
-    33,
-    63,
-    64,
-    65,
-    100,
-    130,
-    257,
-    1025,
-)  # coprime to what it is cycled with
+# As many as are coprime to what they are cycled with.
+ROW_COUNTS = (0, 1, 2, 3, 5, 8, 9, 31, 32, 33, 63, 64, 65, 100, 130, 257, 1025)
 LONG = (1023, 1024, 1025, 2048, 2049, 3000)
 WIDTHS = (*range(1, 41), 48, 63, 64, 65, 100, 129, 200, 784)
 CENTER_COUNTS = (*range(1, 31), 31, 64, 100, 257)
@@ -152,13 +141,50 @@ def logistics(dtype: Any) -> Results:
     sizes = itertools.cycle((0.1, 1.0, 7.0, 90.0))
     for (seed, m, d, _, _), size in some(zip(shapes((*WIDTHS, 2000)), sizes)):  # noqa: B905
         rows, labels = uniform(seed, m, d, dtype), (np.arange(m) % 3 == 0).astype(dtype)
-        weights = uniform(seed + 1, 1, d + 1, float)[0] * size
+        weights, vector = uniform(seed + 1, 2, d + 1, float) * size
         quanta = FINE * quantum(np.full(d + 2, m * (1 + d * 4 * size)))
         for path in LOGISTIC_PATHS:
-            gradient = np.zeros(d + 1)
-            loss = logistic(rows, labels, weights, quanta, gradient, path)
             chosen = path == choose_logistic_path(d, np.dtype(dtype))
-            yield f"{path} m={m} d={d} weights={size}", (chosen, gradient, loss)
+            for sample_weight in (None, uniform(seed + 2, 1, m, dtype)[0] ** 2):
+                gradient, product = np.zeros((2, d + 1))
+                loss = logistic(rows, labels, weights, quanta, gradient, sample_weight, path=path)
+                what = f"{path} m={m} d={d} weights={size}"
+                yield what, (chosen, gradient, loss)
+                hessian_product(rows, weights, vector, quanta[1:], product, sample_weight, path=path)
+                yield "Hessian " + what, (product,)
+
+
+def softmaxes(dtype: Any) -> Results:
+    class_counts = itertools.cycle((2, 3, 4, 5, 6, 7, 10, 13, 24, 100))
+    for (seed, m, d, _, _), c in some(zip(shapes(WIDTHS), class_counts)):  # noqa: B905
+        rows, labels = uniform(seed, m, d, dtype), (np.arange(m) * 7 % c).astype(np.int32)
+        weights, quanta = uniform(seed + 1, c, d + 1, float), FINE * quantum(np.full(d + 2, m * (1 + d * 4)))
+        for sample_weight in (None, uniform(seed + 2, 1, m, dtype)[0] ** 2):
+            gradient = np.zeros((c, d + 1))
+            loss = softmax(rows, labels, weights, quanta, gradient, sample_weight)
+            yield f"m={m} d={d} c={c}", (gradient, loss)
+
+
+def sparse(dtype: Any) -> Results:
+    class_counts = itertools.cycle((2, 3, 8, 9, 17))
+    for (seed, m, d, _, _), c in some(zip(shapes(WIDTHS), class_counts)):  # noqa: B905
+        rng = np.random.default_rng(seed)
+        indptr = np.append(0, rng.integers(0, 50, m).cumsum())
+        indices = rng.integers(0, d, indptr[-1]).astype(np.int32)
+        rows = uniform(seed, 1, len(indices), dtype)[0], indices, indptr
+        largest, counts = np.zeros(d), np.zeros(d, np.int64)
+        check_csr(*rows, d)
+        extent_csr(*rows[:2], largest, counts)
+        yield f"extent m={m} d={d}", (largest, counts)
+        labels, weights = np.arange(m) % c, uniform(seed + 1, c, d + 1, float)
+        quanta = FINE * quantum(np.append(4 * largest * counts, [4 * m, 900 * m]))
+        for sample_weight in (None, uniform(seed + 2, 1, m, dtype)[0] ** 2):
+            gradient, gradients = np.zeros(d + 1), np.zeros((c, d + 1))
+            target = (labels == 0).astype(dtype)
+            loss = logistic_csr(*rows, target, weights[0], quanta, gradient, sample_weight)
+            yield f"logistic m={m} d={d}", (gradient, loss)
+            loss = softmax_csr(*rows, labels.astype(np.int32), weights, quanta, gradients, sample_weight)
+            yield f"softmax m={m} d={d} c={c}", (gradients, loss)
 
 
 def races(dtype: Any) -> Results:
@@ -167,7 +193,7 @@ def races(dtype: Any) -> Results:
         yield f"m={m} seed={seed}", race(distance, 1024 * seed, seed, seed % 9)
 
 
-EXERCISES = (lloyds, inertias, statistics, numbers_per_row, logistics, races)
+EXERCISES = (lloyds, inertias, statistics, numbers_per_row, logistics, softmaxes, sparse, races)
 
 
 def digest(outputs: tuple[Any, ...]) -> str:

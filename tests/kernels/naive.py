@@ -65,11 +65,20 @@ def softmax(rows, target, weights, sample_weight=1):
     is_target = np.arange(len(weights)) == target[:, None]
     e = np.exp(z - z.max(axis=1, keepdims=True)) if len(rows) else z
     total = e.sum(axis=1, keepdims=True)
+    own, top = z[is_target], z.max(axis=1, initial=-np.inf)
     # log1p of what the others add up to: a tiny loss keeps its relative accuracy.
-    others = np.where(is_target, 0, np.exp(z - z[is_target][:, None])).sum(axis=1)
-    loss = (np.log1p(others) * sample_weight).sum()
+    others = np.where(is_target, 0, np.exp(np.minimum(z - own[:, None], 1))).sum(axis=1)
+    losses = np.where(own == top, np.log1p(others), np.log(total[:, 0]) + top - own)
+    loss = (losses * sample_weight).sum()
     gradient = ((e / total - is_target) * np.reshape(sample_weight, (-1, 1))).T @ extended
     return float(loss), gradient.astype(float)
+
+
+def dense(data, indices, indptr, d):
+    """The matrix (m, d) of CSR rows in which a feature may stand more than once."""
+    matrix = np.zeros((len(indptr) - 1, d))
+    np.add.at(matrix, (np.repeat(np.arange(len(matrix)), np.diff(indptr)), indices), data.astype(float))
+    return matrix
 
 
 def splitmix(x: int) -> int:

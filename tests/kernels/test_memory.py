@@ -9,16 +9,20 @@ import pytest
 
 from biglambda.kernels import (
     assign,
+    check_csr,
+    extent_csr,
     hessian_product,
     inertia,
     linear,
     lloyd,
     logistic,
+    logistic_csr,
     min_distance,
     moments,
     pack_centers,
     scan,
     softmax,
+    softmax_csr,
 )
 from biglambda.kernels.centers import PATHS
 from biglambda.kernels.scores import PATHS as LOGISTIC_PATHS
@@ -67,6 +71,55 @@ def linear_models(rows, target, classes):
         loss = softmax(rows, classes, np.outer([1, -1, 2, 0, 0.5], weights), quanta, gradient, sample_weight)
         results += [np.array([loss]), gradient]
     return results
+
+
+def everything_sparse(data, indices, indptr, target, classes, weights, quanta, gradient, sample_weight):
+    """Run every driver for CSR rows; returns all results as one list of arrays."""
+    d, results = len(gradient) - 1, []
+    check_csr(data, indices, indptr, d)
+    largest, counts = np.zeros(d), np.zeros(d, np.int64)
+    extent_csr(data, indices, largest, counts)
+    results += [largest, counts]
+    for weight in (None, sample_weight):
+        gradient[:] = 0.0
+        loss = logistic_csr(data, indices, indptr, target, weights, quanta, gradient, weight)
+        results += [gradient.copy(), np.array(loss)]
+        for c in (2, 3, 8, 10):
+            of_classes = np.outer(np.arange(c), weights)
+            gradients = np.zeros((c, d + 1))
+            loss = softmax_csr(data, indices, indptr, classes, of_classes, quanta, gradients, weight)
+            results += [gradients, np.array(loss)]
+    return results
+
+
+def sparse_arguments(m, d, row_length, dtype):
+    """Arguments of `everything_sparse`; every row has the last feature, at its end."""
+    rng = np.random.default_rng(m)
+    indptr = np.arange(0, m * row_length + 1, row_length)
+    indices = rng.integers(0, d, m * row_length).astype(np.int32)
+    indices[row_length - 1 :: row_length] = d - 1
+    return (
+        rng.standard_normal(indices.size).astype(dtype), indices, indptr, np.ones(m, dtype), np.ones(m, np.int32),
+        np.linspace(-1, 1, d + 1), np.full(d + 2, 2.0**-30), np.zeros(d + 1), np.linspace(1, 2, m).astype(dtype),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+@pytest.mark.parametrize(("m", "d", "row_length"), [(1, 1, 1), (70, 5, 17), (1030, 65, 3)])
+def test_read_only_mapped_and_oddly_placed_sparse_rows_give_the_same_results(tmp_path, m, d, row_length, dtype):
+    arguments = sparse_arguments(m, d, row_length, dtype)
+    expected = everything_sparse(*arguments)
+    variants = []
+    for array in (*arguments[:7], arguments[8]):
+        array.tofile(tmp_path / "array")
+        mapped = np.memmap(tmp_path / "array", array.dtype, "r", shape=array.shape)
+        frozen, shifted = array.copy(), np.append(array[:1], array)[1:]
+        frozen.flags.writeable = False
+        variants.append((mapped, frozen, shifted))
+        (tmp_path / "array").unlink()
+    for same in zip(*variants, strict=True):
+        found = everything_sparse(*same[:7], np.zeros(d + 1), same[7])
+        assert all(map(np.array_equal, found, expected))
 
 
 def run(rows, target):
@@ -118,7 +171,7 @@ GUARD = """
 import ctypes, mmap, sys
 import numpy as np
 sys.path.insert(0, {here!r})
-from test_memory import everything
+from test_memory import everything, everything_sparse, sparse_arguments
 
 PAGE, libc, kept = mmap.PAGESIZE, ctypes.CDLL(None, use_errno=True), []
 
@@ -145,6 +198,18 @@ for dtype in (np.float32, np.float64):
                 arrays = [guarded(x, at_end) for x in (rows, target, np.zeros(m, np.int32), np.zeros(m))]
                 for result, wanted in zip(everything(*arrays), expected, strict=True):
                     assert np.array_equal(result, wanted), (dtype, m, d)
+    for m in (1, 3, 17, 1025):
+        for d in (1, 3, 8, 40):
+            for row_length in (0, 1, 8, 15, 16, 17, 40):
+                arguments = sparse_arguments(m, d, max(row_length, 1), dtype)
+                if row_length == 0:
+                    arguments = (*(x[:0] for x in arguments[:2]), 0 * arguments[2], *arguments[3:])
+                expected = everything_sparse(*arguments)
+                for at_end in (False, True):
+                    found = everything_sparse(*(guarded(x, at_end) for x in arguments))
+                    for result, wanted in zip(found, expected, strict=True):
+                        assert np.array_equal(result, wanted), (dtype, m, d, row_length)
+                    kept.clear()
 print("untouched")
 """
 
