@@ -11,6 +11,7 @@ from .algorithm import Algorithm, State
 from .channel import Channel
 from .data import Partition, Source
 from .inner import Inner
+from .inner.quiet import one_library_thread
 from .rows import Rows
 from .trace import Trace
 
@@ -53,20 +54,21 @@ def run(
         rows = _align(algorithm, partition, envelope["counts"])
         algorithm.load(rows)
 
-    while not done:
-        trace.begin()
-        with trace.span("compute"):
-            partial = _compute(algorithm, inner, rows, envelope["state"])
-        reached, envelope, done = channel.all_reduce(
-            iteration,
-            partial,
-            algorithm.combine(envelope["state"]),
-            _next_envelope(algorithm, envelope),
-        )
-        rows.fresh = reached != iteration + 1
-        iteration = reached
-    if rows.fresh:  # the others finished without this worker's last iteration: make up what it keeps of it
-        _compute(algorithm, inner, rows, envelope["state"])
+    with one_library_thread():
+        while not done:
+            trace.begin()
+            with trace.span("compute"):
+                partial = _compute(algorithm, inner, rows, envelope["state"])
+            reached, envelope, done = channel.all_reduce(
+                iteration,
+                partial,
+                algorithm.combine(envelope["state"]),
+                _next_envelope(algorithm, envelope),
+            )
+            rows.fresh = reached != iteration + 1
+            iteration = reached
+        if rows.fresh:  # the others finished without this worker's last iteration: make up what it keeps of it
+            _compute(algorithm, inner, rows, envelope["state"])
     return envelope["state"], rows
 
 

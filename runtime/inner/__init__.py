@@ -18,7 +18,7 @@ Task = Callable[[Rows], np.ndarray]
 
 
 class Inner(ABC):
-    """Runs one function on parts of a worker's rows, one part for each inner worker.
+    """Runs one function on parts of a worker's rows.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class Inner(ABC):
         """Results of ``task`` on the parts of ``rows``, in the order of the rows.
 
         ``writes`` names the arrays of ``rows.memory`` that the task writes. There are never more parts than
-        chunks of rows, and at least one, which may be empty.
+        chunks of rows, and at least one, which may be empty; where the cuts are may differ from call to call.
         """
 
     def close(self) -> None:  # noqa: B027 - most kinds have nothing to end
