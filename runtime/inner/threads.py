@@ -11,7 +11,7 @@ from queue import SimpleQueue
 
 import numpy as np
 
-from ..rows import CHUNK, Rows
+from ..rows import CHUNK, Rows, cut_chunks
 from . import Inner, Task
 
 PIECES = 4
@@ -80,8 +80,9 @@ class Threads(Inner):
             first = [task(chunk)]
             if (time.perf_counter() - start - CALL) * (chunks - 1) < WORTH_WAKING:
                 return [*first, task(rows)]
-        job = _Job(task, rows.cut(max(self.workers, min(self.workers * PIECES, chunks // SMALLEST_PIECE))))
-        threads = self._jobs[: len(job.pieces)]
+        pieces = max(self.workers, min(self.workers * PIECES, chunks // SMALLEST_PIECE))
+        job = _Job(task, rows, cut_chunks(len(rows), pieces))
+        threads = self._jobs[: job.pieces]
         for jobs in threads:
             jobs.put(job)
         for _ in threads:  # each has the job and answers once: this ends when the kernels do
@@ -99,18 +100,19 @@ class Threads(Inner):
 class _Job:
     """Pieces of work; each thread takes the next that nobody has taken."""
 
-    def __init__(self, task: Task, pieces: list[Rows]) -> None:
-        self.pieces = pieces
-        self._task = task
+    def __init__(self, task: Task, rows: Rows, bounds: list[int]) -> None:
+        self.pieces = len(bounds) - 1
+        self._task, self._rows, self._bounds = task, rows, bounds
         self._next = count()  # next() on it is atomic
         self._results: dict[int, np.ndarray] = {}
         self._errors: dict[int, BaseException] = {}
 
     def work(self) -> None:
         """Do pieces until none is left."""
-        while (index := next(self._next)) < len(self.pieces):
+        while (index := next(self._next)) < self.pieces:
             try:
-                self._results[index] = self._task(self.pieces[index])
+                piece = self._rows.part(self._bounds[index], self._bounds[index + 1])
+                self._results[index] = self._task(piece)
             except BaseException as error:  # handed to the caller of map, which raises it
                 self._errors[index] = error
 
@@ -118,4 +120,4 @@ class _Job:
         """Results in the order of the rows, or the first error."""
         if self._errors:
             raise self._errors[min(self._errors)]
-        return [self._results[index] for index in range(len(self.pieces))]
+        return [self._results[index] for index in range(self.pieces)]

@@ -229,7 +229,7 @@ def run() -> dict[str, str]:
 
 
 def existing() -> set[str]:
-    """Every kernel of the library with every dtype, as `run` names them; benchmarks declare kernels of their own."""
+    """Every kernel of the library with every dtype, as `run` names them; benchmarks have more."""
     own = [kernel for kernel in KERNELS.values() if kernel.function.__module__.startswith("biglambda.kernels.")]
     return {f"{kernel.name}[{dtype}]" for kernel in own for dtype in kernel.signatures}
 
