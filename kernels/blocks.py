@@ -27,39 +27,51 @@ AHEAD = 4  # blocks of narrow rows that are prefetched; of wide rows, one
 
 
 @inline
-def pack(rows, first, shift, block):
-    """block[p, r] = rows[first + r, p] - shift[p]; shift is padded with zeros to whole lines.
+def less(tile, shift, p):
+    """tile[j] - shift[p + j]; without a shift the tile itself."""
+    if shift is None:
+        return tile
+    return minus(tile, items(tile, shift, p))
 
-    Rows that come next are fetched meanwhile.
-    """
+
+@inline
+def pack(rows, row, shift, block):
+    """`pack_features` of all features, and rows that come next are fetched."""
     d, size = rows.shape[1], block.shape[1]
-    coming = first + (size if d > register_lanes(rows) else AHEAD * size)
+    coming = row + (size if d > register_lanes(rows) else AHEAD * size)
     prefetch_lines(rows, coming, 0, -(-size * d // lanes(rows)))
-    pack_features(rows, first, 0, d, shift, block)
+    pack_features(rows, row, 0, d, shift, block)
 
 
 @inline
 def pack_features(rows, row, first, last, shift, block):
-    """block[p - first, r] = rows[row + r, p] - shift[p] for the features p from first to last - 1."""
+    """block[p - first, r] = rows[row + r, p] - shift[p] for the features p from first to last - 1.
+
+    The shift is padded with zeros to whole lines, or None.
+    """
     width, d = register_lanes(rows), rows.shape[1]
     for r in range(0, block.shape[1], width):
         if d == 1:
-            store(minus(columns(1, rows, row + r), items(1, shift, 0)), block, 0, r)
+            store(less(columns(1, rows, row + r), shift, 0), block, 0, r)
         elif d == 2:
-            store(minus(columns(2, rows, row + r), items(2, shift, 0)), block, 0, r)
+            store(less(columns(2, rows, row + r), shift, 0), block, 0, r)
         elif d == 3:
-            store(minus(columns(3, rows, row + r), items(3, shift, 0)), block, 0, r)
+            store(less(columns(3, rows, row + r), shift, 0), block, 0, r)
         elif d == 4:
-            store(minus(columns(4, rows, row + r), items(4, shift, 0)), block, 0, r)
+            store(less(columns(4, rows, row + r), shift, 0), block, 0, r)
+        elif d == 5:
+            store(less(columns(5, rows, row + r), shift, 0), block, 0, r)
+        elif d == 6:
+            store(less(columns(6, rows, row + r), shift, 0), block, 0, r)
         elif d == 8:
-            store(minus(columns(8, rows, row + r), items(8, shift, 0)), block, 0, r)
+            store(less(columns(8, rows, row + r), shift, 0), block, 0, r)
         else:
             for p in range(first, last, width):
                 if p + width <= d:
                     square = transpose(load_square(rows, row + r, p))
                 else:
                     square = transpose(load_square_part(rows, row + r, p, d - p))
-                store(minus(square, items(width, shift, p)), block, p - first, r)
+                store(less(square, shift, p), block, p - first, r)
 
 
 @inline

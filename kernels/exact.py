@@ -111,6 +111,11 @@ def tail_of(rows: np.ndarray, group: int) -> np.ndarray:
     return tail
 
 
+def with_tails(group: int, *columns: np.ndarray | None) -> list[np.ndarray | None]:
+    """Each array and then its tail, see `tail_of`; None and None for weights that are not given."""
+    return [x for column in columns for x in (column, None if column is None else tail_of(column, group))]
+
+
 def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """Zeros that start at a multiple of 64 bytes."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize

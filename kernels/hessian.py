@@ -5,6 +5,7 @@
 import numpy as np
 from numba import types
 
+from .blocks import pack_features
 from .exact import CHUNK, rounded
 from .logistic import exp_and_inverse
 from .registry import IN, OUT, REAL, WEIGHTS, inline, kernel
@@ -17,7 +18,6 @@ from .scores import (
     coming_row,
     flush,
     flush_lanes,
-    pack_rows,
     run_path,
 )
 from .simd import (
@@ -67,7 +67,7 @@ def hessian_few_features(
         for i in range(start, stop, size):
             valid, coming = min(size, stop - i), coming_row(rows, i, size)
             source, v, at = (rows, sample_weight, i) if valid == size else (tail, sample_weight_tail, 0)
-            pack_rows(source, at, block)
+            pack_features(source, at, 0, rows.shape[1], None, block)
             for r in range(0, size, step):
                 both = full(block_of(rows), items(2, intercepts, 0))
                 z, along = add_scores(both, directions, 0, block, r, rows, coming)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .centers import PackedCenters
-from .exact import BLOCK_BYTES, aligned, line_length, padded, tail_of
+from .exact import BLOCK_BYTES, aligned, line_length, padded, with_tails
 from .features_in_lanes import ROWS_AT_ONCE, lloyd_few_centers
 from .rows_in_lanes import SLAB, lloyd_few_features, lloyd_general
 
@@ -36,13 +36,8 @@ def _run(
     elif packed.path == "few_features":
         block_shape, sums_shape = (padded(d, dtype), size), (k * (d + 1), width)
     update = sums is not None
-    kernel = BY_PATH[packed.path]
-    if weights is not None:
-        assert kernel.weighted
-        kernel = kernel.weighted
-    return kernel[dtype](
-        rows, tail_of(rows, group),
-        weights, None if weights is None else tail_of(weights, group),
+    return BY_PATH[packed.path].given(weights)[dtype](
+        *with_tails(group, rows, weights),
         packed.centers, packed.norms, packed.shift, packed.correction, quanta, update,
         labels, np.empty((0, 0)) if sums is None else sums, counts,
         np.zeros(k), aligned(sums_shape if update else (0, 0), dtype), aligned(block_shape, dtype),

@@ -11,7 +11,7 @@ float64.  With weights each row has its own logarithm.
 import numpy as np
 from numba import types
 
-from .blocks import add_lines
+from .blocks import add_lines, pack_features
 from .exact import CHUNK, rounded
 from .exponential import exp
 from .logarithm import log1p
@@ -25,7 +25,6 @@ from .scores import (
     coming_row,
     flush,
     flush_lanes,
-    pack_rows,
     run_path,
 )
 from .simd import (
@@ -111,7 +110,7 @@ def logistic_few_features(
             source, y, v, at = rows, target, sample_weight, i
             if valid < size:
                 source, y, v, at = tail, target_tail, sample_weight_tail, 0
-            pack_rows(source, at, block)
+            pack_features(source, at, 0, rows.shape[1], None, block)
             for r in range(0, size, step):
                 z = full(block_of(rows), items(1, intercept, 0))
                 z = add_scores(z, weights, 0, block, r, rows, coming)[0]

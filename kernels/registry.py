@@ -97,6 +97,14 @@ class Kernel:
         self._ready: dict[Any, Any] = {}
         self._lock = threading.Lock()
 
+    def given(self, weights: Any) -> "Kernel":
+        """The kernel that is compiled for these weights of rows, an array or None."""
+        if weights is None:
+            return self
+        if self.weighted is None:
+            raise TypeError(f"{self.name} takes no weights of rows")
+        return self.weighted
+
     def __repr__(self) -> str:
         return f"Kernel({self.name}, dtypes={[str(dtype) for dtype in self.signatures]})"
 

@@ -22,13 +22,13 @@ from .simd import (
     line_of,
     load,
     load_block,
-    load_blocks,
     load_like,
     reduce,
     store,
     total,
     where,
     widen,
+    zeros,
 )
 
 SLAB = 64
@@ -46,7 +46,7 @@ def closer(state, score):
 def compare(n, centers, norms, c, slab, block, s, scores, best, label):
     """Add a slab's products to the scores of n centres from c on, and after the last slab find the best."""
     zero, (first, last, d) = block_of(block), slab
-    score = full(zero, items(n, norms, c)) if first == 0 else load_blocks(n, scores, c, s)
+    score = full(zero, items(n, norms, c)) if first == 0 else load_like(zeros(n, zero), scores, c, s)
     score = add_products(score, centers, c * d + first * n, last - first, block, s)
     if last == d:
         best, label, _ = reduce(closer, score, (best, label, c))

@@ -60,13 +60,13 @@ def replace(old, new):
 
 
 @inline
-def with_rows_in_lanes(step, merge, rows, tail, vector, start, out, out_tail, no_shift, block):
+def with_rows_in_lanes(step, merge, rows, tail, vector, start, out, out_tail, block):
     """out[i] = merge(out[i], start + the steps over the features), a block of rows at a time."""
     m, d = rows.shape
     size, width = block.shape[1], lanes(block_of(rows))
     for i in range(0, m, size):
         source, target, at = (rows, out, i) if i + size <= m else (tail, out_tail, 0)
-        pack(source, at, no_shift, block)
+        pack(source, at, None, block)
         for s in range(0, size, width):
             acc = full(widen(block_of(rows)), start)
             for p in range(d):
@@ -94,10 +94,10 @@ def with_features_in_lanes(step, merge, rows, tail, vector, start, out, out_tail
         store(merge(load_like(value, target, at), value), target, at)
 
 
-@kernel(*ARGUMENTS, IN(REAL, 1), OUT(REAL, 2))
-def distance_few_features(rows, tail, vector, start, out, out_tail, no_shift, block):
+@kernel(*ARGUMENTS, OUT(REAL, 2))
+def distance_few_features(rows, tail, vector, start, out, out_tail, block):
     """out[i] = min(out[i], |rows[i] - vector|**2)"""
-    with_rows_in_lanes(add_square, keep_smaller, rows, tail, vector, start, out, out_tail, no_shift, block)
+    with_rows_in_lanes(add_square, keep_smaller, rows, tail, vector, start, out, out_tail, block)
 
 
 @kernel(*ARGUMENTS)
@@ -106,10 +106,10 @@ def distance_many_features(rows, tail, vector, start, out, out_tail):
     with_features_in_lanes(add_square, keep_smaller, rows, tail, vector, start, out, out_tail)
 
 
-@kernel(*ARGUMENTS, IN(REAL, 1), OUT(REAL, 2))
-def linear_few_features(rows, tail, vector, start, out, out_tail, no_shift, block):
+@kernel(*ARGUMENTS, OUT(REAL, 2))
+def linear_few_features(rows, tail, vector, start, out, out_tail, block):
     """out[i] = rows[i] @ vector + start"""
-    with_rows_in_lanes(add_product, replace, rows, tail, vector, start, out, out_tail, no_shift, block)
+    with_rows_in_lanes(add_product, replace, rows, tail, vector, start, out, out_tail, block)
 
 
 @kernel(*ARGUMENTS)
@@ -129,7 +129,7 @@ def _run(few: Kernel, many: Kernel, rows: np.ndarray, vector: np.ndarray, start:
     out_tail = tail_of(out, group)
     arguments = (rows, tail_of(rows, group), wide_vector, start, out, out_tail)
     if is_few:
-        few[dtype](*arguments, np.zeros(size, dtype), aligned((size, group), dtype))
+        few[dtype](*arguments, aligned((size, group), dtype))
     else:
         many[dtype](*arguments)
     rest = m % group

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 
 from .blocks import add_line_products, add_lines
-from .exact import BLOCK_BYTES, aligned, line_length, padded, rounded, tail_of
+from .exact import BLOCK_BYTES, aligned, line_length, padded, rounded, with_tails
 from .registry import Kernel, inline
 from .simd import (
     BLOCK_LINES,
     add_outer,
-    columns,
     dot,
     fma,
     items_down,
@@ -28,14 +27,10 @@ from .simd import (
     load_part,
     load_rows,
     load_rows_part,
-    load_square,
-    load_square_part,
     prefetch,
-    register_lanes,
     store,
     store_part,
     total,
-    transpose,
     widen,
 )
 
@@ -55,34 +50,6 @@ def coming_row(rows, i, group):
 
 
 # ---- rows in lanes -------------------------------------------------------------------------------
-
-
-@inline
-def pack_rows(rows, first, block):
-    """block[p, r] = rows[first + r, p]; nothing is prefetched, see `add_scores` and `add_block`."""
-    d, width, size = rows.shape[1], register_lanes(rows), block.shape[1]
-    for r in range(0, size, width):
-        if d == 1:
-            store(columns(1, rows, first + r), block, 0, r)
-        elif d == 2:
-            store(columns(2, rows, first + r), block, 0, r)
-        elif d == 3:
-            store(columns(3, rows, first + r), block, 0, r)
-        elif d == 4:
-            store(columns(4, rows, first + r), block, 0, r)
-        elif d == 5:
-            store(columns(5, rows, first + r), block, 0, r)
-        elif d == 6:
-            store(columns(6, rows, first + r), block, 0, r)
-        elif d == 8:
-            store(columns(8, rows, first + r), block, 0, r)
-        else:
-            for p in range(0, d, width):
-                if p + width <= d:
-                    square = transpose(load_square(rows, first + r, p))
-                else:
-                    square = transpose(load_square_part(rows, first + r, p, d - p))
-                store(square, block, p, r)
 
 
 @inline
@@ -188,11 +155,6 @@ def padded_weights(weights: np.ndarray, dtype: np.dtype, group: int = 1) -> np.n
     return out
 
 
-def with_tails(group: int, *columns: np.ndarray | None) -> list[np.ndarray | None]:
-    """Each array and then its tail, see `tail_of`; None and None for weights that are not given."""
-    return [x for column in columns for x in (column, None if column is None else tail_of(column, group))]
-
-
 def run_path(
     few: Kernel, many: Kernel, columns: tuple[np.ndarray, ...], weights: np.ndarray, quanta: np.ndarray,
     out: np.ndarray, sample_weight: np.ndarray | None, path: str | None,
@@ -216,10 +178,7 @@ def run_path(
         scratch = (aligned((d + 1, line_length(dtype)), dtype), aligned((padded(d, dtype), size), dtype))
     else:
         chosen, group, scratch = many, ROWS_AT_ONCE, (aligned((d,), dtype),)
-    if sample_weight is not None:
-        assert chosen.weighted is not None
-        chosen = chosen.weighted
     tailed = with_tails(group, *columns, sample_weight)
-    return chosen[dtype](
+    return chosen.given(sample_weight)[dtype](
         *tailed, padded_weights(weights[:, :d], dtype), weights[:, d].astype(dtype), quanta, out, *scratch
     )

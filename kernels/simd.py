@@ -5,18 +5,17 @@ is the *line*: 64 bytes, so 16 float32 or 8 float64 lanes, on every CPU (one AVX
 of SSE2 or NEON).  Because a line is as long everywhere, sums kept in lines have the same bits everywhere.  A
 *block* is a Vec of as many lines as suits the CPU's registers: a tile of six blocks stays in them.
 
-`+ - * / < > ==  <<` and unary `-` work lane by lane, with a scalar on either side.  A tuple of Vecs is a tile of
-registers.  Where n stands below, give a literal integer or a tuple of that length.  There is no bounds check and
-no negative index: a load reads what it is told to.
+`+ - * / < > ==  << >>` and unary `-` work lane by lane, with a scalar on either side; `>>` shifts zeros in.  A
+tuple of Vecs is a tile of registers.  Where n stands below, give a literal integer or a tuple of that length.
+There is no bounds check and no negative index: a load reads what it is told to.
 
 ====================================  ==========================================================================
 load(a, i, j)                         the line a[i, j:j+W];  load_part(a, i, j, m): its first m lanes, then zeros
-load_block(a, i, j)                   a block;  load_like(v, a, i, j): a Vec shaped like v
-load_blocks(n, a, i, j)               n blocks, from row i on
+load_block(a, i, j)                   a block;  load_like(v, a, i, j): a Vec, or a tuple of rows, shaped like v
 load_rows(n, a, i, j)                 n lines, from row i on;  load_rows_part(n, a, i, j, m)
 load_square(a, i, j)                  one register of each of as many rows as it has lanes;  load_square_part
 store(v, a, i, j)                     a[i, j:j+W] = v; a tuple goes to consecutive rows;  store_part(v, a, i, j, m)
-items(n, a, i, j)                     n scalars a[i, j], a[i, j+1], ...
+items(n, a, i, j)                     n scalars a[i, j], a[i, j+1], ...;  items_down: a[i, j], a[i+1, j], ...
 columns(n, a, i)                      n registers: a[i:i+W, 0], a[i:i+W, 1], ...; the array has n columns
 lanes(a), lanes(v)                    lanes in a line of a's dtype, or in v;  register_lanes(a): in one register
 full(v, x)                            x in every lane of a Vec like v; for a tuple x, a tuple;  zeros(n, v): n of 0
@@ -68,6 +67,21 @@ def _assembly(lanes: int) -> str:
 WIDE = "zmm" in _assembly(16)  # 32 registers of a whole line
 REGISTER_BYTES = 64 if WIDE else 32 if "ymm" in _assembly(8) else 16
 BLOCK_LINES = 4 if WIDE else 1
+
+
+def _has_fma() -> bool:
+    """Whether `fma` rounds once here: by what is emitted, vfmadd213ps or fmla, not by the name of the CPU."""
+    code = (
+        "declare <4 x float> @llvm.fmuladd.v4f32(<4 x float>, <4 x float>, <4 x float>)\n"
+        "define <4 x float> @f(<4 x float> %a, <4 x float> %b, <4 x float> %c) {\n"
+        "%d = call <4 x float> @llvm.fmuladd.v4f32(<4 x float> %a, <4 x float> %b, <4 x float> %c)\n"
+        "ret <4 x float> %d }"
+    )
+    assembly = target_machine().emit_assembly(binding.parse_assembly(code))
+    return "fmadd" in assembly or "fmla" in assembly
+
+
+FUSED = _has_fma()
 
 
 class Vec(types.Type):
@@ -144,6 +158,7 @@ _operator(operator.sub, _BUILDER.fsub, _BUILDER.sub)
 _operator(operator.mul, _BUILDER.fmul, _BUILDER.mul)
 _operator(operator.truediv, _BUILDER.fdiv)
 _operator(operator.lshift, None, _BUILDER.shl)
+_operator(operator.rshift, None, _BUILDER.lshr)
 _operator(operator.neg, _BUILDER.fneg, _BUILDER.neg)
 for _symbol, _text in ((operator.lt, "<"), (operator.gt, ">"), (operator.eq, "==")):
     _operator(_symbol, _text)
@@ -242,17 +257,20 @@ def _pointer(context: Any, builder: Any, kind: Any, array: Any, index: Sequence[
     return builder.bitcast(pointer, context.get_value_type(to).as_pointer())
 
 
+def _head(builder: Any, width: int, count: Any) -> Any:
+    """A mask of the first `count` lanes."""
+    lane = ir.Constant(ir.VectorType(I64, width), list(range(width)))
+    return builder.icmp_signed("<", lane, _splat(builder, count, width))
+
+
 def _masked(builder: Any, name: str, pointer: Any, count: Any, value: Any = None) -> Any:
     """A masked load, or with a value a masked store, of the first `count` lanes."""
     vec = pointer.type.pointee
-    size = 4 if vec.element == ir.FloatType() else 8
-    lane = ir.Constant(ir.VectorType(I64, vec.count), list(range(vec.count)))
-    mask = builder.icmp_signed("<", lane, _splat(builder, count, vec.count))
-    args = (
-        [pointer, I32(size), mask, ir.Constant(vec, None)] if value is None else [value, pointer, I32(size), mask]
-    )
+    item = {ir.FloatType(): "f32", ir.DoubleType(): "f64", I32: "i32"}[vec.element]
+    size, mask = I32(int(item[1:]) // 8), _head(builder, vec.count, count)
+    args = [pointer, size, mask, ir.Constant(vec, None)] if value is None else [value, pointer, size, mask]
     kind = ir.FunctionType(vec if value is None else ir.VoidType(), [a.type for a in args])
-    full_name = f"llvm.masked.{name}.v{vec.count}f{size * 8}.p0"
+    full_name = f"llvm.masked.{name}.v{vec.count}{item}.p0"
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, full_name), args)
 
 
@@ -306,7 +324,6 @@ load_square = _loader(_square, with_n=False)
 load_square_part = _loader(_square, with_n=False, part=True)
 load_like = _loader(lambda n, array: n)
 load_rows = _loader(lambda n, array: types.UniTuple(_line(array), _length(n)))
-load_blocks = _loader(lambda n, array: types.UniTuple(_line(array, BLOCK_LINES), _length(n)))
 load_rows_part = _loader(lambda n, array: types.UniTuple(_line(array), _length(n)), part=True)
 
 
@@ -332,19 +349,27 @@ def _storer(part: bool) -> Any:
 store, store_part = _storer(False), _storer(True)
 
 
-@intrinsic(prefer_literal=True)
-def items(typing_context, n, array, *kinds):
-    if _length(n) is None:
-        return None
-    out = types.UniTuple(array.dtype, _length(n))
+def _items(row_step: int, column_step: int) -> Any:
+    def typing(typing_context, n, array, *kinds):
+        if _length(n) is None:
+            return None
+        out = types.UniTuple(array.dtype, _length(n))
 
-    def codegen(context, builder, sig, args):
-        *rows, column = _indices(context, builder, kinds, args[2])
-        at = [[*rows, builder.add(column, I64(r))] for r in range(out.count)]
-        values = [builder.load(_pointer(context, builder, array, args[1], i, array.dtype)) for i in at]
-        return context.make_tuple(builder, out, values)
+        def codegen(context, builder, sig, args):
+            *rows, column = _indices(context, builder, kinds, args[2])
+            at = [
+                [*(builder.add(row, I64(row_step * r)) for row in rows), builder.add(column, I64(column_step * r))]
+                for r in range(out.count)
+            ]
+            values = [builder.load(_pointer(context, builder, array, args[1], i, array.dtype)) for i in at]
+            return context.make_tuple(builder, out, values)
 
-    return out(n, array, _rest(kinds)), codegen
+        return out(n, array, _rest(kinds)), codegen
+
+    return intrinsic(prefer_literal=True)(typing)
+
+
+items, items_down = _items(0, 1), _items(1, 0)
 
 
 def _prefetcher(row_step: int, byte_step: int) -> Any:
@@ -581,50 +606,7 @@ def reduce(typing_context, function, vecs, state):
     return state(function, vecs, state), codegen
 
 
-# ---- what the code generator makes of `fma` ------------------------------------------------------
-
-
-def _has_fma() -> bool:
-    """Whether `fma` rounds once here: by what is emitted, vfmadd213ps or fmla, not by the name of the CPU."""
-    code = (
-        "declare <4 x float> @llvm.fmuladd.v4f32(<4 x float>, <4 x float>, <4 x float>)\n"
-        "define <4 x float> @f(<4 x float> %a, <4 x float> %b, <4 x float> %c) {\n"
-        "%d = call <4 x float> @llvm.fmuladd.v4f32(<4 x float> %a, <4 x float> %b, <4 x float> %c)\n"
-        "ret <4 x float> %d }"
-    )
-    assembly = target_machine().emit_assembly(binding.parse_assembly(code))
-    return "fmadd" in assembly or "fmla" in assembly
-
-
-FUSED = _has_fma()
-
-
-_operator(operator.rshift, None, _BUILDER.lshr)  # >> of integers shifts zeros in
-
-
-@intrinsic(prefer_literal=True)
-def items_down(typing_context, n, array, row, column):
-    """N scalars array[row, column], array[row + 1, column], ..."""
-    if _length(n) is None:
-        return None
-    out = types.UniTuple(array.dtype, _length(n))
-
-    def codegen(context, builder, sig, args):
-        start = [context.cast(builder, v, k, types.intp) for v, k in zip(args[2:], (row, column), strict=True)]
-        at = [_below(builder, start, r) for r in range(out.count)]
-        values = [builder.load(_pointer(context, builder, array, args[1], i, array.dtype)) for i in at]
-        return context.make_tuple(builder, out, values)
-
-    return out(n, array, row, column), codegen
-
-
 # ---- places that an array of integers names ------------------------------------------------------
-
-
-def _head(builder: Any, width: int, count: Any) -> Any:
-    """A mask of the first `count` lanes."""
-    lane = ir.Constant(ir.VectorType(I64, width), list(range(width)))
-    return builder.icmp_signed("<", lane, _splat(builder, count, width))
 
 
 def _gatherer(part: bool) -> Any:
@@ -635,12 +617,10 @@ def _gatherer(part: bool) -> Any:
             at = kinds[1]
             column, packed_at, *place = cgutils.unpack_tuple(builder, args[2], len(kinds))
             first, *rest = [context.cast(builder, v, k, types.intp) for v, k in zip(place, kinds[2:], strict=True)]
-            mask = _head(builder, width, rest[0] if part else I64(width))
-            short = ir.VectorType(I32, width)
+            valid = rest[0] if part else I64(width)
+            mask = _head(builder, width, valid)
             pointer = _pointer(context, builder, at, packed_at, [first], Vec(types.int32, width))
-            name, kind = f"llvm.masked.load.v{width}i32.p0", [pointer.type, I32, mask.type, short]
-            masked_load = cgutils.get_or_insert_function(builder.module, ir.FunctionType(short, kind), name)
-            rows = builder.call(masked_load, [pointer, I32(4), mask, ir.Constant(short, None)])
+            rows = _masked(builder, "load", pointer, valid)
 
             # A vector of addresses, because llvmlite's gep takes no vector; the stride is below 2**32.
             column = context.cast(builder, column, kinds[0], types.intp)

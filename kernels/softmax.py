@@ -12,12 +12,12 @@ The loss of a row is log(sum of exp(z)) - z[target]; with top = max(z) the sum i
 import numpy as np
 from numba import types
 
-from .blocks import add_lines
-from .exact import BLOCK_BYTES, CHUNK, aligned, line_length, padded, rounded
+from .blocks import add_lines, pack_features
+from .exact import BLOCK_BYTES, CHUNK, aligned, line_length, padded, rounded, with_tails
 from .exponential import exp
 from .logarithm import log1p
 from .registry import IN, OUT, REAL, WEIGHTS, inline, kernel
-from .scores import coming_row, pack_rows, padded_weights, with_tails
+from .scores import coming_row, padded_weights
 from .simd import (
     BLOCK_LINES,
     block_of,
@@ -138,7 +138,7 @@ def softmax_rows(
             source, y, v, at = rows, target, sample_weight, i
             if valid < size:
                 source, y, v, at = tail, target_tail, sample_weight_tail, 0
-            pack_rows(source, at, block)
+            pack_features(source, at, 0, rows.shape[1], None, block)
             for r in range(0, size, step):
                 c = 0
                 while c + 6 <= even:
@@ -230,9 +230,7 @@ def softmax(
     even, width, size = classes + classes % 2, padded(d, dtype), BLOCK_BYTES // dtype.itemsize
     intercepts = np.zeros(even, dtype)
     intercepts[:classes] = weights[:, -1]
-    chosen = softmax_rows if sample_weight is None else softmax_rows.weighted
-    assert chosen is not None
-    return chosen[dtype](
+    return softmax_rows.given(sample_weight)[dtype](
         *with_tails(size, rows, target, sample_weight), padded_weights(weights[:, :-1], dtype, 2), intercepts,
         quanta, gradient, aligned((even, width), dtype), aligned((classes, line_length(dtype)), dtype),
         aligned((even, size), dtype), np.zeros(size, dtype), aligned((width, size), dtype),

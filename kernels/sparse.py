@@ -17,7 +17,7 @@ from .exact import CHUNK, rounded
 from .exponential import exp
 from .logarithm import log, log1p
 from .logistic import multiply_up, residual_and_loss
-from .registry import IN, OUT, REAL, WEIGHTS, Kernel, inline, kernel
+from .registry import IN, OUT, REAL, WEIGHTS, inline, kernel
 from .simd import (
     add_at,
     add_at_part,
@@ -270,8 +270,8 @@ def logistic_csr(
     -----
     Scratch memory: 16 bytes for each feature.
     """
-    scratch = np.zeros((2, 2 * LINE))
-    return _variant(sparse_logistic, sample_weight)[data.dtype](
+    scratch = np.zeros((1, 2 * LINE))
+    return sparse_logistic.given(sample_weight)[data.dtype](
         data, indices, indptr.astype(np.int64, copy=False), target, weights, quanta, gradient, sample_weight,
         np.empty((len(gradient), 2)), scratch,
     )  # fmt: skip
@@ -315,12 +315,7 @@ def softmax_csr(
     """
     c, columns = weights.shape
     scratch = np.zeros((3, -(-c // LINE) * LINE))
-    return _variant(sparse_softmax, sample_weight)[data.dtype](
+    return sparse_softmax.given(sample_weight)[data.dtype](
         data, indices, indptr.astype(np.int64, copy=False), target, weights, quanta, gradient, sample_weight,
         np.empty((columns, 2 * c)), scratch,
     )  # fmt: skip
-
-
-def _variant(either: Kernel, sample_weight: np.ndarray | None) -> Kernel:
-    """The kernel that is compiled for these weights of rows."""
-    return either if sample_weight is None or either.weighted is None else either.weighted
