@@ -13,8 +13,6 @@ from .features_in_lanes import TILE as FEATURE_TILE
 TILE = 6
 """Centres that the rows-in-lanes kernels compare at a time; the last, smaller tile has 4 or 2."""
 
-FEW_FEATURES = 8
-FEW_CENTERS, MANY_FEATURE_LINES = 15, 12
 PATHS = ("few_features", "few_centers", "general")
 
 
@@ -32,11 +30,17 @@ def choose_path(d: int, k: int, dtype: Any) -> str:
     -------
     {"few_features", "few_centers", "general"}
         Rows in lanes with the totals kept in lanes; features in lanes; rows in lanes with totals row by row.
+
+    Notes
+    -----
+    The numbers are those of ``python -m benchmarks.paths``, which tries each path at hundreds of shapes.
     """
     lanes = line_length(dtype)
-    if d <= FEW_FEATURES and k <= 2 * lanes + 24 // (d + 1):
+    lines = d / lanes
+    most_totals = 13 * lanes if d <= 8 else 100 + 11 * lanes // 2
+    if d <= 16 and k * (d + 1) <= most_totals:
         return "few_features"
-    if k <= FEW_CENTERS and d >= MANY_FEATURE_LINES * lanes:
+    if (lines >= 6 and k <= 15) or (12 <= lines <= 32 and k <= 20) or (lines > 3 and k <= 5):
         return "few_centers"
     return "general"
 

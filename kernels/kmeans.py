@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .centers import PackedCenters
 from .exact import BLOCK_BYTES, aligned, line_length, padded, with_tails
-from .features_in_lanes import ROWS_AT_ONCE, lloyd_few_centers
+from .features_in_lanes import BLOCK_ROWS, lloyd_few_centers
 from .rows_in_lanes import SLAB, lloyd_few_features, lloyd_general
 
 BY_PATH = {"few_features": lloyd_few_features, "few_centers": lloyd_few_centers, "general": lloyd_general}
@@ -32,7 +32,7 @@ def _run(
     group, block_shape, sums_shape = size, (min(padded(d, dtype), SLAB), size), (k, padded(d, dtype))
     scores_shape = (len(packed.norms) if d > SLAB else 0, size)
     if packed.path == "few_centers":
-        group, block_shape, scores_shape = ROWS_AT_ONCE, (0, size), (0, size)
+        group, block_shape, scores_shape = BLOCK_ROWS, (1, size), (BLOCK_ROWS * len(packed.norms), width)
     elif packed.path == "few_features":
         block_shape, sums_shape = (padded(d, dtype), size), (k * (d + 1), width)
     update = sums is not None
@@ -44,6 +44,14 @@ def _run(
         np.empty(size, np.int32 if dtype.itemsize == 4 else np.int64),
         aligned(scores_shape, dtype),
     )  # fmt: skip
+
+
+def _check_shapes(rows: NDArray[Any], packed: PackedCenters, labels: NDArray[np.int32]) -> None:
+    if rows.shape != (len(labels), packed.d):
+        raise ValueError(
+            f"rows of shape {rows.shape} and {len(labels)} labels for centres of {packed.d} features: "
+            f"the rows must be ({len(labels)}, {packed.d})"
+        )
 
 
 def lloyd(
@@ -86,10 +94,13 @@ def lloyd(
     Raises
     ------
     ValueError
-        If the number of quanta is not d + 3.
+        If an array has a shape that does not belong to these rows and centres.
     """
-    if len(quanta) != packed.d + 3:
-        raise ValueError(f"{len(quanta)} quanta for {packed.d} features: there must be {packed.d + 3}")
+    k, d = packed.k, packed.d
+    _check_shapes(rows, packed, labels)
+    for name, array, shape in (("quanta", quanta, (d + 3,)), ("totals", totals, (k, d)), ("counts", counts, (k,))):
+        if array.shape != shape:
+            raise ValueError(f"{name} of shape {array.shape} for {k} centres of {d} features: must be {shape}")
     return _run(rows, packed, quanta, labels, totals, counts, sample_weight)
 
 
@@ -102,5 +113,11 @@ def assign(rows: NDArray[Any], packed: PackedCenters, labels: NDArray[np.int32])
     packed : PackedCenters
     labels : ndarray (m,) of int32
         OUT.
+
+    Raises
+    ------
+    ValueError
+        If an array has a shape that does not belong to these centres.
     """
+    _check_shapes(rows, packed, labels)
     _run(rows, packed, np.empty(0), labels, None, np.empty(packed.k), None)

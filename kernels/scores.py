@@ -37,7 +37,7 @@ from .simd import (
 ROWS_AT_ONCE = 8  # with features in lanes
 HALF_OF_THEM = 4
 LONG_LINES = 4  # rows from which on prefetching for the next eight is left in part to the second loop over them
-AHEAD_BYTES = 2048  # how far ahead of the rows in work others are prefetched; at least the next ones
+AHEAD_BYTES = 16384  # how far ahead of the rows in work others are prefetched; at least the next ones
 SECOND_LINES = BLOCK_LINES // 2
 FIRST_LINES = BLOCK_LINES - SECOND_LINES
 
@@ -127,7 +127,6 @@ def flush(chunk_sums, quanta, sums):
 # ---- drivers -------------------------------------------------------------------------------------
 
 PATHS = ("few_features", "many_features")
-FEW_FEATURES = 12
 
 
 def choose_logistic_path(d: int, dtype: np.dtype) -> str:
@@ -142,9 +141,13 @@ def choose_logistic_path(d: int, dtype: np.dtype) -> str:
     Returns
     -------
     {"few_features", "many_features"}
-        Rows in lanes; features in lanes, which is best at whole lines.
+        Rows in lanes; features in lanes.
+
+    Notes
+    -----
+    The number is that of ``python -m benchmarks.paths``.
     """
-    return "few_features" if d < FEW_FEATURES and d % line_length(dtype) else "many_features"
+    return "few_features" if d < 16 + 2 * line_length(dtype) else "many_features"
 
 
 def padded_weights(weights: np.ndarray, dtype: np.dtype, group: int = 1) -> np.ndarray:

@@ -11,10 +11,10 @@ There is no bounds check and no negative index: a load reads what it is told to.
 
 ====================================  ==========================================================================
 load(a, i, j)                         the line a[i, j:j+W];  load_part(a, i, j, m): its first m lanes, then zeros
-load_block(a, i, j)                   a block;  load_like(v, a, i, j): a Vec, or a tuple of rows, shaped like v
+load_block(a, i, j)                   a block;  load_like(v, a, i, j): shaped like v, a Vec or a tuple
 load_rows(n, a, i, j)                 n lines, from row i on;  load_rows_part(n, a, i, j, m)
 load_square(a, i, j)                  one register of each of as many rows as it has lanes;  load_square_part
-store(v, a, i, j)                     a[i, j:j+W] = v; a tuple goes to consecutive rows;  store_part(v, a, i, j, m)
+store(v, a, i, j)                     a[i, j:j+W] = v; tuples go to consecutive rows;  store_part(v, a, i, j, m)
 items(n, a, i, j)                     n scalars a[i, j], a[i, j+1], ...;  items_down: a[i, j], a[i+1, j], ...
 columns(n, a, i)                      n registers: a[i:i+W, 0], a[i:i+W, 1], ...; the array has n columns
 lanes(a), lanes(v)                    lanes in a line of a's dtype, or in v;  register_lanes(a): in one register
@@ -30,17 +30,14 @@ total(v)                              the sum of the lanes;  totals(t): one lane
 count(mask)                           how many lanes are true;  transpose(t): W Vecs of W lanes
 reduce(f, t, state)                   f(f(state, t[0]), t[1]) ..., unrolled; f is an @inline function
 prefetch(n, a, i, j)                  n cache lines from a[i, j] on;  prefetch_rows(n, a, i, j): one of each row
-gather(v, a, p, at, t)                a[at[t], p], a[at[t+1], p], ...: as many as v has lanes; at is of int32
-gather_part(v, a, p, at, t, m)        the first m of them, then zeros
-add_at(v, a, p, at, t)                a[at[t], p] += v[0], then a[at[t+1], p] += v[1], ...
-add_at_part(v, a, p, at, t, m)        the first m of them
-odd(v)                                the floats v with the last bit of each set
+odd(v)                                the float64 v, or a Vec of floats, with the last bit of each set
 ====================================  ==========================================================================
 """
 
 # mypy: allow-untyped-defs, allow-incomplete-defs
 
 import functools
+import itertools
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -302,9 +299,14 @@ def _loader(result: Callable, with_n: bool = True, part: bool = False) -> Any:
                     return _masked(builder, "load", pointer, count)
                 return builder.load(pointer, align=array.dtype.bitwidth // 8)
 
-            if isinstance(out, Vec):
-                return one(0, out)
-            return context.make_tuple(builder, out, [one(r, out.dtype) for r in range(out.count)])
+            row = itertools.count()
+
+            def made(kind):
+                if isinstance(kind, Vec):
+                    return one(next(row), kind)
+                return context.make_tuple(builder, kind, [made(kind.dtype) for _ in range(kind.count)])
+
+            return made(out)
 
         return (out(n, array, _rest(kinds)) if with_n else out(array, _rest(kinds))), codegen
 
@@ -332,8 +334,10 @@ def _storer(part: bool) -> Any:
         def codegen(context, builder, sig, args):
             index = _indices(context, builder, kinds, args[2])
             count = index.pop() if part else None
-            vec = value if isinstance(value, Vec) else value.dtype
-            for row, x in enumerate([args[0]] if vec is value else cgutils.unpack_tuple(builder, args[0])):
+            vec, parts = value, [args[0]]
+            while not isinstance(vec, Vec):
+                vec, parts = vec.dtype, [x for part in parts for x in cgutils.unpack_tuple(builder, part)]
+            for row, x in enumerate(parts):
                 pointer = _pointer(context, builder, array, args[1], _below(builder, index, row), vec)
                 if part:
                     _masked(builder, "store", pointer, count, x)
@@ -606,76 +610,11 @@ def reduce(typing_context, function, vecs, state):
     return state(function, vecs, state), codegen
 
 
-# ---- places that an array of integers names ------------------------------------------------------
+@intrinsic
+def odd(typing_context, x):
+    def codegen(context, builder, sig, args):
+        kind = _int_type(args[0]) if isinstance(x, Vec) else I64
+        one = ir.Constant(kind, [1] * kind.count if isinstance(x, Vec) else 1)
+        return builder.bitcast(builder.or_(builder.bitcast(args[0], kind), one), args[0].type)
 
-
-def _gatherer(part: bool) -> Any:
-    def typing(typing_context, like, array, *kinds):
-        out, width = Vec(array.dtype, like.width), like.width
-
-        def codegen(context, builder, sig, args):
-            at = kinds[1]
-            column, packed_at, *place = cgutils.unpack_tuple(builder, args[2], len(kinds))
-            first, *rest = [context.cast(builder, v, k, types.intp) for v, k in zip(place, kinds[2:], strict=True)]
-            valid = rest[0] if part else I64(width)
-            mask = _head(builder, width, valid)
-            pointer = _pointer(context, builder, at, packed_at, [first], Vec(types.int32, width))
-            rows = _masked(builder, "load", pointer, valid)
-
-            # A vector of addresses, because llvmlite's gep takes no vector; the stride is below 2**32.
-            column = context.cast(builder, column, kinds[0], types.intp)
-            start = _pointer(context, builder, array, args[1], [I64(0), column], array.dtype)
-            strides = context.make_array(array)(context, builder, args[1]).strides
-            stride = builder.and_(builder.extract_value(strides, 0), I64(2**32 - 1))
-            wide, item = ir.VectorType(I64, width), start.type.pointee
-            offset = builder.mul(builder.zext(rows, wide), _splat(builder, stride, width))
-            addresses = builder.add(offset, _splat(builder, builder.ptrtoint(start, I64), width))
-            pointers = builder.inttoptr(addresses, ir.VectorType(start.type, width))
-            size, vec = array.dtype.bitwidth, ir.VectorType(item, width)
-            name, kind = f"llvm.masked.gather.v{width}f{size}.v{width}p0", [pointers.type, I32, mask.type, vec]
-            masked_gather = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vec, kind), name)
-            return builder.call(masked_gather, [pointers, I32(size // 8), mask, ir.Constant(vec, None)])
-
-        return out(like, array, _rest(kinds)), codegen
-
-    return intrinsic(typing)
-
-
-def _adder(part: bool) -> Any:
-    def typing(typing_context, vec, array, *kinds):
-        def codegen(context, builder, sig, args):
-            at = kinds[1]
-            column, packed_at, *place = cgutils.unpack_tuple(builder, args[2], len(kinds))
-            column = context.cast(builder, column, kinds[0], types.intp)
-            first, *rest = [context.cast(builder, v, k, types.intp) for v, k in zip(place, kinds[2:], strict=True)]
-
-            def add(lane: Any, x: Any) -> None:
-                named = _pointer(context, builder, at, packed_at, [builder.add(first, lane)], types.int32)
-                row = builder.zext(builder.load(named), I64)
-                target = _pointer(context, builder, array, args[1], [row, column], array.dtype)
-                builder.store(builder.fadd(builder.load(target), x), target)
-
-            if part:
-                kept = cgutils.alloca_once_value(builder, args[0])
-                items = builder.bitcast(kept, args[0].type.element.as_pointer())
-                with cgutils.for_range(builder, rest[0]) as loop:
-                    add(loop.index, builder.load(builder.gep(items, [loop.index])))
-            else:
-                for lane in range(vec.width):
-                    add(I64(lane), builder.extract_element(args[0], I32(lane)))
-            return context.get_dummy_value()
-
-        return types.void(vec, array, _rest(kinds)), codegen
-
-    return intrinsic(typing)
-
-
-def _emit_odd(builder: Any, x: Any) -> Any:
-    kind = _int_type(x)
-    one = ir.Constant(kind, [1] * kind.count)
-    return builder.bitcast(builder.or_(builder.bitcast(x, kind), one), x.type)
-
-
-gather, gather_part = _gatherer(False), _gatherer(True)
-add_at, add_at_part = _adder(False), _adder(True)
-odd = _lanewise(_same, _emit_odd)
+    return x(x), codegen

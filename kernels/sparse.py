@@ -1,11 +1,12 @@
-"""Logistic and softmax regression on rows in CSR form: loss and gradient, the rows read once.
+"""Logistic and softmax regression on rows in CSR form: loss and gradient.
 
-What limits these kernels is random access.  The weight of a feature and its gradient lie side by side in a
-scratch table: one cache line is fetched for both, and the gradient is added to while that line is still there.
+What limits these kernels is random access, not arithmetic.  Logistic regression reads the rows twice, so that what
+they point to at a time is one array and more of it stays in the cache.  Softmax reads them once: the weights of a
+feature and its gradient, for all classes, lie side by side in a table.
 
-The table's sums start at a number so large that its last bit is the unit of the sum: each addition rounds the
-term to a multiple of the unit, and from there on is exact.  So the order of the rows does not matter.  A term half
-way between two multiples would be rounded by what the sum is at that moment; `odd` terms are never half way.
+Sums start at a number so large that its last bit is the unit of the sum: each addition rounds the term to a
+multiple of the unit, and from there on is exact.  So the order of the rows does not matter.  A term half way
+between two multiples would be rounded by what the sum is at that moment; `odd` terms are never half way.
 """
 
 # mypy: allow-untyped-defs, allow-incomplete-defs
@@ -19,12 +20,8 @@ from .logarithm import log, log1p
 from .logistic import multiply_up, residual_and_loss
 from .registry import IN, OUT, REAL, WEIGHTS, inline, kernel
 from .simd import (
-    add_at,
-    add_at_part,
     fma,
     full,
-    gather,
-    gather_part,
     iota,
     lanes,
     line_of,
@@ -64,73 +61,67 @@ def at(array, i):
 
 
 @inline
-def margin(data, indices, start, stop, table):
-    """The sum of data times the weights in column 0 of the table."""
-    width, t = lanes(data), start
-    products = widen(line_of(data))
-    while t + width <= stop:
-        products = fma(widen(load(data, t)), gather(products, table, 0, indices, t), products)
-        t += width
-    if t < stop:
-        weights = gather_part(products, table, 0, indices, t, stop - t)
-        products = fma(widen(load_part(data, t, stop - t)), weights, products)
-    return total(products)
+def product(data, indices, t, weights):
+    """The t-th value times the weight of its feature."""
+    return np.float64(at(data, t)) * np.float64(at(weights, at(indices, t)))
 
 
 @inline
-def add_multiple(data, indices, start, stop, residual, table):
-    """Add residual times data to the sums in column 1 of the table."""
-    width, t = lanes(data), start
-    while t + width <= stop:
-        add_at(odd(widen(load(data, t)) * residual), table, 1, indices, t)
-        t += width
-    if t < stop:
-        terms = odd(widen(load_part(data, t, stop - t)) * residual)
-        add_at_part(terms, table, 1, indices, t, stop - t)
+def margin(data, indices, start, stop, weights):
+    """The sum of data times weights: four sums side by side, because an addition waits for the one before."""
+    z0, z1, z2, z3, t = 0.0, 0.0, 0.0, 0.0, start
+    while t + 4 <= stop:
+        z0 += product(data, indices, t, weights)
+        z1 += product(data, indices, t + 1, weights)
+        z2 += product(data, indices, t + 2, weights)
+        z3 += product(data, indices, t + 3, weights)
+        t += 4
+    while t < stop:
+        z0 += product(data, indices, t, weights)
+        t += 1
+    return (z0 + z1) + (z2 + z3)
 
 
 @kernel(
     *ROWS,
     IN(REAL, 1),  # target
-    IN(types.float64, 1),  # weights
+    IN(REAL, 1),  # weights
     IN(types.float64, 1),  # quanta
     OUT(types.float64, 1),  # gradient
     WEIGHTS,
-    OUT(types.float64, 2),  # scratch: table
-    OUT(types.float64, 2),  # scratch: lines
+    OUT(types.float64, 1),  # scratch: residuals, and a line more
     returns=types.float64,
 )  # fmt: skip
-def sparse_logistic(data, indices, indptr, target, weights, quanta, gradient, sample_weight, table, scratch):
-    """As many rows at a time as a line has lanes: their margins, their residuals, then their gradients."""
+def sparse_logistic(data, indices, indptr, target, weights, quanta, gradient, sample_weight, residuals):
+    """The residuals of all rows, then the gradient: either goes to random places in one array only."""
     m, d, width = target.size, gradient.size - 1, lanes(data)
-    for j in range(d):
-        table[j, 0], table[j, 1] = weights[j], START * quanta[j]
     loss, zero = 0.0, widen(line_of(data))
     for start in range(0, m, CHUNK):
         stop = min(start + CHUNK, m)
-        s, linear, residuals = zero, zero, zero
+        for i in range(start, stop):
+            residuals[i] = margin(data, indices, at(indptr, i), at(indptr, i + 1), weights) + weights[d]
+        s, losses, sums = zero, zero, zero
         for i in range(start, stop, width):
-            valid = min(width, stop - i)
-            for r in range(valid):
-                z = margin(data, indices, at(indptr, i + r), at(indptr, i + r + 1), table)
-                scratch[0, r] = z + weights[d]
-            y = widen(load_part(target, i, valid))
-            is_row = iota(zero) < valid
-            residual, e, part = residual_and_loss(where(is_row, load_like(zero, scratch, 0, 0), 0.0), y)
+            y, is_row = widen(load_part(target, i, stop - i)), iota(zero) < stop - i
+            residual, e, part = residual_and_loss(where(is_row, load_like(zero, residuals, i), 0.0), y)
             if sample_weight is None:
                 s = multiply_up(s, where(is_row, e, 0.0))
             else:
-                weight = widen(load_part(sample_weight, i, valid))
+                weight = widen(load_part(sample_weight, i, stop - i))
                 residual, part = residual * weight, (log1p(e) + part) * weight
-            linear = linear + where(is_row, part, 0.0)
-            residuals = residuals + where(is_row, residual, 0.0)
-            store(residual, scratch, 0, 0)
-            for r in range(valid):
-                add_multiple(data, indices, at(indptr, i + r), at(indptr, i + r + 1), scratch[0, r], table)
-        loss += rounded(total(log1p(s)) + total(linear), quanta[d + 1])
-        gradient[d] += rounded(total(residuals), quanta[d])
+            losses = losses + where(is_row, part, 0.0)
+            sums = sums + where(is_row, residual, 0.0)
+            store(residual, residuals, i)
+        loss += rounded(total(log1p(s)) + total(losses), quanta[d + 1])
+        gradient[d] += rounded(total(sums), quanta[d])
     for j in range(d):
-        gradient[j] += table[j, 1] - START * quanta[j]
+        gradient[j] += START * quanta[j]
+    for i in range(m):
+        residual_of_row = residuals[i]
+        for t in range(at(indptr, i), at(indptr, i + 1)):
+            gradient[np.uintp(at(indices, t))] += odd(np.float64(at(data, t)) * residual_of_row)
+    for j in range(d):
+        gradient[j] -= START * quanta[j]
     return loss
 
 
@@ -250,14 +241,15 @@ def logistic_csr(
     target : ndarray (m,) of the dtype of the data
         0 or 1.
     weights : ndarray (d + 1,) of float64
-        The last is the intercept.
+        The last is the intercept. They are rounded to the dtype of the data.
     quanta : ndarray (d + 2,) of float64
         For each feature the `quantum` of a bound of sample_weight * |x| summed over the whole data set: best of
         the number of its values times the largest, see `extent_csr`. Then those of the intercept and of the loss.
         Each term of a feature's gradient is rounded to four quanta.
     gradient : ndarray (d + 1,) of float64
         INOUT: X.T @ residual and, last, the sum of the residuals are added, where the residual is
-        sample_weight * (sigmoid(X @ weights[:d] + weights[d]) - target).
+        sample_weight * (sigmoid(X @ weights[:d] + weights[d]) - target). What it holds before is zero, or the
+        gradient of other rows with the same quanta.
     sample_weight : ndarray (m,) of the dtype of the data, optional
         The weight of each row.
 
@@ -268,12 +260,11 @@ def logistic_csr(
 
     Notes
     -----
-    Scratch memory: 16 bytes for each feature.
+    Scratch memory: 8 bytes for each row.
     """
-    scratch = np.zeros((1, 2 * LINE))
     return sparse_logistic.given(sample_weight)[data.dtype](
-        data, indices, indptr.astype(np.int64, copy=False), target, weights, quanta, gradient, sample_weight,
-        np.empty((len(gradient), 2)), scratch,
+        data, indices, indptr.astype(np.int64, copy=False), target, weights.astype(data.dtype, copy=False), quanta,
+        gradient, sample_weight, np.empty(len(target) + 2 * LINE),
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from benchmarks import kernels as benchmark
-from biglambda.bench import assembly, case, cases, kmeans, machine, marginal, measure, plot, report, timing
+from biglambda.bench import assembly, case, cases, kmeans, machine, marginal, measure, plot, report, roofs, timing
 from biglambda.kernels import KERNELS
 from biglambda.runtime.inner import make_inner
 
@@ -27,7 +28,7 @@ def small(name: str) -> case.Shape:
 def command(*arguments: object, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         [sys.executable, "-m", "biglambda", "bench", "kernels", *map(str, arguments)],
-        capture_output=True, text=True, timeout=300, env={**os.environ, **environment},
+        capture_output=True, text=True, timeout=300, env={**timing.clean_environment(), **environment},
     )  # fmt: skip
     assert done.returncode == code, done.stderr
     return done
@@ -208,6 +209,18 @@ def test_the_fma_roof_is_nothing_but_multiply_adds() -> None:
     assert loop.vectors >= 6
     assert (loop.loads, loop.stores) == (0, 0)
     assert loop.fmas in (0, loop.vectors)  # none on a CPU without them
+
+
+def test_the_fma_roof_of_two_threads_is_that_of_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    both_are_there = threading.Barrier(2)
+
+    def run(repeats: int, blocks: np.ndarray) -> int:
+        both_are_there.wait(30)
+        return 1
+
+    monkeypatch.setattr(roofs, "multiply_adds", {np.dtype(np.float32): run})
+    with make_inner("threads", 2) as inner:
+        assert roofs.fma_timer(inner, np.dtype(np.float32))() > 0
 
 
 def test_the_read_roof_reads_all_lines() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks import inner_workers, sparse, timing, whole_process
+from benchmarks import exact_sums, inner_workers, paths, sparse, timing, whole_process
+from biglambda import kernels
 
 
 def test_inner_workers_compares_all_kinds() -> None:
@@ -36,3 +37,30 @@ def test_sparse_compares_equal_gradients(distribution: str, classes: int) -> Non
     ours = found[sparse.OURS][..., :-1]
     for rival in (sparse.SCIPY, sparse.SCIPY_CONVERTED):
         assert np.allclose(found[rival].T, ours, rtol=0, atol=1e-8)
+
+
+def test_all_paths_are_compared_and_the_chosen_one_is_among_them() -> None:
+    found = list(paths.sweep(1, [(2, 3), (40, 2)], [5, 32], row_bytes=30_000))
+    firsts = [(one.kernel, one.dtype, one.d) for one in found[:2]]
+    assert firsts == [("k-means", "float32", 2), ("k-means", "float32", 40)]
+    assert len(found) == 8
+    for one in found:
+        assert one.chosen in one.seconds
+        assert one.loss >= 1
+        assert one.best in str(one)
+
+
+def test_sums_are_compared_with_sums_that_are_not_rounded() -> None:
+    x = np.random.default_rng(0).standard_normal((3_000, 5))
+    with exact_sums.kernels_without_rounding() as plain:
+        assert plain.exact.split.py_func(1.25, None, 0) == (1.25, 0.0)
+        results = []
+        for of in (kernels, plain):
+            gradient = np.zeros(6)
+            of.logistic(x, np.zeros(3_000), np.ones(6), np.full(7, 2.0**-4), gradient)
+            results.append(gradient)
+    assert (results[0] * 16 == np.rint(results[0] * 16)).all()  # multiples of the quantum
+    assert not (results[1] * 16 == np.rint(results[1] * 16)).any()
+    assert np.allclose(*results, rtol=0, atol=3 * 2.0**-4)
+    names = [name for name, _ in exact_sums.sweep(1, divide=1000)]
+    assert len(names) == 20

@@ -113,7 +113,7 @@ def test_work_that_takes_long_wakes_all_threads() -> None:
 
     with make_inner("threads", 3) as inner:
         inner.map(task, Rows(np.zeros((4 * CHUNK, 1))), ())
-    assert names == {f"biglambda-inner-{index}" for index in range(3)}
+    assert names == {threading.current_thread().name, "biglambda-inner-1", "biglambda-inner-2"}
 
 
 def test_library_threads_are_limited_while_runs_overlap_and_restored_after() -> None:
@@ -234,7 +234,7 @@ def test_threads_end_with_the_pool() -> None:
     before = threading.active_count()
     with make_inner("threads", 4) as inner:
         inner.map(sum_and_mark, make_rows(4 * CHUNK), ())
-        assert threading.active_count() == before + 4
+        assert threading.active_count() == before + 3
     assert threading.active_count() == before
 
 

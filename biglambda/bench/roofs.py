@@ -30,6 +30,7 @@ from biglambda.kernels.simd import (
     zeros,
 )
 from biglambda.runtime.inner import Inner
+from biglambda.runtime.inner.threads import TRY_BELOW
 from biglambda.runtime.rows import Rows
 
 from .timing import Timer, timed
@@ -38,7 +39,7 @@ CHAINS = 6  # blocks, as many as in the kernels' tiles: they hide the latency of
 LINES_AT_ONCE = 4
 AHEAD = 64  # lines
 DRAM_BYTES = 1 << 30
-REPEATS = 1 << 20  # some milliseconds, so that handing the work to the threads does not count
+REPEATS = 1 << 18  # per piece: some milliseconds, so that handing the work to the threads does not count
 
 
 @kernel(types.int64, OUT(REAL, 2), returns=types.int64)
@@ -75,9 +76,9 @@ def fma_timer(inner: Inner, dtype: Any) -> Timer:
     def work(rows: Rows) -> np.ndarray:
         return np.array([run(REPEATS, aligned((CHAINS, lanes_of_block), dtype))])
 
-    one_each = Rows(np.zeros((inner.workers * CHUNK, 1)))
-    flops = REPEATS * float(np.sum(inner.map(work, one_each, ())))
-    per_call = timed(lambda: inner.map(work, one_each, ()))
+    enough = Rows(np.zeros((TRY_BELOW * CHUNK, 1)))  # not so few that the calling thread would begin alone
+    flops = REPEATS * float(np.sum(inner.map(work, enough, ())))
+    per_call = timed(lambda: inner.map(work, enough, ()))
     return lambda: per_call() / flops
 
 

@@ -1,11 +1,12 @@
-"""Inner workers as threads: a persistent pool over pieces of one shared array."""
+"""Inner workers as threads, which share one array and take its pieces one by one."""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import count
 from queue import SimpleQueue
 
@@ -31,42 +32,29 @@ CALL = 10e-6
 
 
 class Threads(Inner):
-    """A pool of threads which lives as long as the worker.
+    """The calling thread, and a pool that lives as long as the worker.
 
-    Where the pool takes all CPUs that the process may use, each thread stays on its own: after a pause the kernel
-    would otherwise wake two of them on one CPU, and move them apart only milliseconds later. Smaller pools are
-    left to the kernel, since other workers may be beside them.
+    Where they take all CPUs that the process may use, each stays on its own, the calling thread as long as there
+    is work: after a pause the kernel would otherwise wake two of them on one CPU, and move them apart only
+    milliseconds later. Fewer threads than that are left to the kernel, since other workers may be beside them.
 
     Parameters
     ----------
     workers : int
-        Threads. One is none: the calling thread does the work.
+        Threads that work, the calling one among them.
     """
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
-        self._ended: SimpleQueue[None] = SimpleQueue()
-        self._jobs: list[SimpleQueue[_Job | None]] = []
-        self._threads: list[threading.Thread] = []
-        if workers == 1:
-            return
         cpus = sorted(os.sched_getaffinity(0))
-        for index in range(workers):
-            cpu = cpus[index % len(cpus)] if workers >= len(cpus) else None
-            jobs: SimpleQueue[_Job | None] = SimpleQueue()
-            name = f"biglambda-inner-{index}"
-            thread = threading.Thread(target=self._serve, args=(cpu, jobs), name=name, daemon=True)
-            self._jobs.append(jobs)
-            self._threads.append(thread)
+        self._cpus = [cpus[index % len(cpus)] if 1 < workers >= len(cpus) else None for index in range(workers)]
+        self._jobs: list[SimpleQueue[_Job | None]] = [SimpleQueue() for _ in range(1, workers)]
+        self._threads = [
+            threading.Thread(target=_serve, args=(cpu, jobs), name=f"biglambda-inner-{index}", daemon=True)
+            for index, (cpu, jobs) in enumerate(zip(self._cpus[1:], self._jobs, strict=True), start=1)
+        ]
+        for thread in self._threads:
             thread.start()
-
-    def _serve(self, cpu: int | None, jobs: SimpleQueue[_Job | None]) -> None:
-        if cpu is not None:
-            with suppress(OSError):  # not allowed, or the CPU has gone: the thread works all the same
-                os.sched_setaffinity(0, {cpu})  # of this thread alone
-        while (job := jobs.get()) is not None:
-            job.work()
-            self._ended.put(None)
 
     def map(self, task: Task, rows: Rows, writes: tuple[str, ...]) -> list[np.ndarray]:
         """See `Inner.map`. Raises the error of the first piece that failed, after all pieces have ended."""
@@ -82,12 +70,11 @@ class Threads(Inner):
                 return [*first, task(rows)]
         pieces = max(self.workers, min(self.workers * PIECES, chunks // SMALLEST_PIECE))
         job = _Job(task, rows, cut_chunks(len(rows), pieces))
-        threads = self._jobs[: job.pieces]
-        for jobs in threads:
+        for jobs in self._jobs[: job.pieces - 1]:
             jobs.put(job)
-        for _ in threads:  # each has the job and answers once: this ends when the kernels do
-            self._ended.get()
-        return first + job.outcome()
+        with _on_cpu(self._cpus[0]):
+            job.work()
+            return first + job.outcome()
 
     def close(self) -> None:
         """End the threads, each after the piece that it works on."""
@@ -97,6 +84,29 @@ class Threads(Inner):
             thread.join()
 
 
+def _serve(cpu: int | None, jobs: SimpleQueue[_Job | None]) -> None:
+    """What a thread of the pool does."""
+    with _on_cpu(cpu):
+        while (job := jobs.get()) is not None:
+            job.work()
+
+
+@contextmanager
+def _on_cpu(cpu: int | None) -> Iterator[None]:
+    """Keep the calling thread on a CPU, if there is one and that is allowed."""
+    if cpu is None:
+        yield
+        return
+    usable = os.sched_getaffinity(0)  # of this thread alone
+    with suppress(OSError):  # not allowed, or the CPU has gone: the thread works all the same
+        os.sched_setaffinity(0, {cpu})
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            os.sched_setaffinity(0, usable)
+
+
 class _Job:
     """Pieces of work; each thread takes the next that nobody has taken."""
 
@@ -104,6 +114,7 @@ class _Job:
         self.pieces = len(bounds) - 1
         self._task, self._rows, self._bounds = task, rows, bounds
         self._next = count()  # next() on it is atomic
+        self._ended: SimpleQueue[None] = SimpleQueue()
         self._results: dict[int, np.ndarray] = {}
         self._errors: dict[int, BaseException] = {}
 
@@ -115,9 +126,12 @@ class _Job:
                 self._results[index] = self._task(piece)
             except BaseException as error:  # handed to the caller of map, which raises it
                 self._errors[index] = error
+            self._ended.put(None)
 
     def outcome(self) -> list[np.ndarray]:
-        """Results in the order of the rows, or the first error."""
+        """Results in the order of the rows, or the first error; waits for pieces that others work on."""
+        for _ in range(self.pieces):
+            self._ended.get()  # whoever took a piece is at work on it: this ends when the kernels do
         if self._errors:
             raise self._errors[min(self._errors)]
         return [self._results[index] for index in range(self.pieces)]

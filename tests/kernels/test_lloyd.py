@@ -214,13 +214,58 @@ def test_what_a_far_bound_rounds_away_is_kept_in_the_second_part():
     assert whole.tolist() == np.sum(parts, axis=0).tolist()
 
 
-def test_the_path_is_a_function_of_the_shape():
-    assert choose_path(2, 8, np.float32) == "few_features"
-    assert choose_path(16, 25, np.float32) == "general"
-    assert choose_path(784, 10, np.float32) == "few_centers"
-    assert choose_path(784, 100, np.float64) == "general"
+@pytest.mark.parametrize(
+    ("d", "k", "dtype", "path"),
+    [
+        (1, 104, np.float32, "few_features"),
+        (1, 105, np.float32, "general"),
+        (2, 8, np.float64, "few_features"),
+        (8, 24, np.float32, "general"),
+        (9, 18, np.float32, "few_features"),
+        (16, 11, np.float32, "few_features"),
+        (16, 12, np.float32, "general"),
+        (17, 1, np.float32, "general"),
+        (25, 5, np.float64, "few_centers"),
+        (24, 5, np.float64, "general"),
+        (49, 5, np.float32, "few_centers"),
+        (49, 6, np.float32, "general"),
+        (96, 15, np.float32, "few_centers"),
+        (95, 15, np.float32, "general"),
+        (96, 16, np.float32, "general"),
+        (192, 20, np.float32, "few_centers"),
+        (192, 21, np.float32, "general"),
+        (784, 20, np.float32, "general"),
+        (784, 10, np.float32, "few_centers"),
+        (784, 100, np.float64, "general"),
+    ],
+)
+def test_the_path_is_a_function_of_the_shape(d, k, dtype, path):
+    assert choose_path(d, k, dtype) == path
 
 
 def test_an_unknown_path_is_refused():
     with pytest.raises(ValueError, match="few_features, few_centers, general"):
         pack_centers(np.zeros((1, 1)), np.zeros(1), np.float32, "fast")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"rows": np.zeros((5, 3))}, r"rows of shape \(5, 3\) and 5 labels for centres of 2 features"),
+        ({"labels": np.zeros(4, np.int32)}, r"rows of shape \(5, 2\) and 4 labels"),
+        ({"quanta": np.ones(4)}, r"quanta of shape \(4,\) .* must be \(5,\)"),
+        ({"totals": np.zeros((4, 2))}, r"totals of shape \(4, 2\) for 3 centres of 2 features: must be \(3, 2\)"),
+        ({"counts": np.zeros(4)}, r"counts of shape \(4,\)"),
+    ],
+)
+def test_shapes_that_do_not_belong_together_are_named(changed, message):
+    arrays = {
+        "rows": np.zeros((5, 2)), "quanta": np.ones(5), "labels": np.zeros(5, np.int32),
+        "totals": np.zeros((3, 2)), "counts": np.zeros(3), **changed,
+    }  # fmt: skip
+    packed = pack_centers(np.zeros((3, 2)), np.zeros(2), np.float64)
+    with pytest.raises(ValueError, match=message):
+        lloyd(arrays["rows"], packed, *[arrays[name] for name in ("quanta", "labels", "totals", "counts")])
+    if "rows" in changed or "labels" in changed:
+        with pytest.raises(ValueError, match=message):
+            assign(arrays["rows"], packed, arrays["labels"])

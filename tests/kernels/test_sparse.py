@@ -27,11 +27,12 @@ def csr(seed, m, d, dtype, longest=40):
 
 
 def problem(seed, rows, d, classes=None):
-    """(target, weights), the weights such that margins are of a few units."""
+    """(target, weights): margins are of a few units; the weights of logistic have values of the rows' dtype."""
     rng, m = np.random.default_rng(seed), len(rows[2]) - 1
     size = 1 / np.maximum(1, np.append(np.abs(naive.dense(*rows, d)).max(axis=0, initial=0.0), 1))
     if classes is None:
-        return (rng.random(m) < 0.4).astype(rows[0].dtype), rng.standard_normal(d + 1) * size
+        weights = (rng.standard_normal(d + 1) * size).astype(rows[0].dtype)
+        return (rng.random(m) < 0.4).astype(rows[0].dtype), weights.astype(np.float64)
     return rng.integers(0, classes, m).astype(np.int32), rng.standard_normal((classes, d + 1)) * size
 
 
