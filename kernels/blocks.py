@@ -16,7 +16,7 @@ from .simd import (
     load_square,
     load_square_part,
     minus,
-    prefetch,
+    prefetch_far,
     reduce,
     register_lanes,
     store,
@@ -78,7 +78,7 @@ def pack_features(rows, row, first, last, shift, block):
 def prefetch_lines(rows, row, first, last):
     """Fetch the lines of memory from first to last - 1, counted from the start of a row."""
     for line in range(first, last):
-        prefetch(1, rows, row, line * lanes(rows))
+        prefetch_far(1, rows, row, line * lanes(rows))
 
 
 @inline

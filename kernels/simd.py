@@ -29,7 +29,8 @@ lines(v)                              the lines of v, a tuple;  each(v): its lan
 total(v)                              the sum of the lanes;  totals(t): one lane per Vec of t, its total
 count(mask)                           how many lanes are true;  transpose(t): W Vecs of W lanes
 reduce(f, t, state)                   f(f(state, t[0]), t[1]) ..., unrolled; f is an @inline function
-prefetch(n, a, i, j)                  n cache lines from a[i, j] on;  prefetch_rows(n, a, i, j): one of each row
+prefetch(n, a, i, j)                  n cache lines from a[i, j] on;  prefetch_rows(n, a, i, j): one of each row;
+                                      prefetch_far(n, a, i, j): no nearer than the second-level cache
 odd(v)                                the float64 v, or a Vec of floats, with the last bit of each set
 ====================================  ==========================================================================
 """
@@ -376,7 +377,7 @@ def _items(row_step: int, column_step: int) -> Any:
 items, items_down = _items(0, 1), _items(1, 0)
 
 
-def _prefetcher(row_step: int, byte_step: int) -> Any:
+def _prefetcher(row_step: int, byte_step: int, locality: int = 3) -> Any:
     def typing(typing_context, n, array, *kinds):
         if _length(n) is None:
             return None
@@ -389,7 +390,7 @@ def _prefetcher(row_step: int, byte_step: int) -> Any:
                 at = _below(builder, index, row_step * r)
                 pointer = builder.bitcast(_pointer(context, builder, array, args[1], at, array.dtype), byte)
                 pointer = builder.gep(pointer, [I32(byte_step * r)])
-                builder.call(function, [pointer, I32(0), I32(2), I32(1)])  # read, into the L2 cache, data
+                builder.call(function, [pointer, I32(0), I32(locality), I32(1)])  # read, data
             return context.get_dummy_value()
 
         return types.void(n, array, _rest(kinds)), codegen
@@ -398,6 +399,7 @@ def _prefetcher(row_step: int, byte_step: int) -> Any:
 
 
 prefetch, prefetch_rows = _prefetcher(0, LINE_BYTES), _prefetcher(1, 0)
+prefetch_far = _prefetcher(0, LINE_BYTES, locality=2)
 
 
 # ---- making Vecs ---------------------------------------------------------------------------------
