@@ -25,6 +25,7 @@ from biglambda.bench.dense import Logistic  # noqa: E402
 from biglambda.bench.kmeans import Lloyd  # noqa: E402
 from biglambda.bench.machine import Elsewhere  # noqa: E402
 from biglambda.bench.measure import Measurement, measure  # noqa: E402
+from biglambda.bench.newton import Hessian, Softmax  # noqa: E402
 from biglambda.bench.report import aligned_table, ratio_header, ratio_row, smallest_ratio  # noqa: E402
 
 MOST_BYTES = 1 << 30  # of random rows in float64
@@ -46,6 +47,8 @@ TABLES: dict[str, tuple[type[Case], tuple[Shape, ...]]] = {
     "kmeans": (Lloyd, Lloyd.shapes),
     "random": (Lloyd, tuple(random_shapes())),
     "logistic": (Logistic, Logistic.shapes),
+    "softmax": (Softmax, Softmax.shapes),
+    "hessian": (Hessian, Hessian.shapes),
 }
 
 

@@ -5,5 +5,8 @@ from __future__ import annotations
 from .case import Case
 from .dense import Logistic, MinDistance, Moments, Scan
 from .kmeans import Assign, Lloyd
+from .newton import Hessian, Softmax
 
-CASES: dict[str, type[Case]] = {case.name: case for case in (Lloyd, Assign, MinDistance, Logistic, Scan, Moments)}
+CASES: dict[str, type[Case]] = {
+    case.name: case for case in (Lloyd, Assign, MinDistance, Logistic, Softmax, Hessian, Scan, Moments)
+}
