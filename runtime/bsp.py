@@ -58,7 +58,7 @@ def run(
         while not done:
             trace.begin()
             with trace.span("compute"):
-                partial = _compute(algorithm, inner, rows, envelope["state"])
+                partial = _compute(algorithm, inner, rows, envelope["state"], channel.check)
             reached, envelope, done = channel.all_reduce(
                 iteration,
                 partial,
@@ -68,7 +68,7 @@ def run(
             rows.fresh = reached != iteration + 1
             iteration = reached
         if rows.fresh:  # the others finished without this worker's last iteration: make up what it keeps of it
-            _compute(algorithm, inner, rows, envelope["state"])
+            _compute(algorithm, inner, rows, envelope["state"], channel.check)
     return envelope["state"], rows
 
 
@@ -78,8 +78,16 @@ def _align(algorithm: Algorithm, partition: Partition, counts: np.ndarray) -> Ro
     return Rows(x, y, first, memory)
 
 
-def _compute(algorithm: Algorithm, inner: Inner, rows: Rows, state: State) -> np.ndarray:
-    partials = inner.map(algorithm.partial(state), rows, algorithm.writes(state))
+def _compute(
+    algorithm: Algorithm, inner: Inner, rows: Rows, state: State, check: Callable[[], None]
+) -> np.ndarray:
+    of_part = algorithm.partial(state)
+
+    def task(part: Rows) -> np.ndarray:
+        check()  # a worker that nobody needs any more ends in the middle of an iteration
+        return of_part(part)
+
+    partials = inner.map(task, rows, algorithm.writes(state))
     if algorithm.combine(state) == "gather":
         return np.concatenate(partials)
     return reduce(np.add, partials)

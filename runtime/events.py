@@ -35,6 +35,26 @@ class TargetsMixed:
 
 
 @dataclass(frozen=True)
+class WorkerLost:
+    """An attempt to be a worker failed, was killed, or was not heard of any more.
+
+    Attributes
+    ----------
+    worker : int
+    attempt : int
+        From 1.
+    why : str
+    replaced : bool
+        Whether the worker is launched again; else the run ends.
+    """
+
+    worker: int
+    attempt: int
+    why: str
+    replaced: bool
+
+
+@dataclass(frozen=True)
 class IterationDone:
     """A new state was published.
 
@@ -58,7 +78,7 @@ class RunEnded:
     error: str | None
 
 
-Event = RunStarted | WorkersJoined | TargetsMixed | IterationDone | RunEnded
+Event = RunStarted | WorkersJoined | TargetsMixed | WorkerLost | IterationDone | RunEnded
 Callback = Callable[[Event], None]
 
 

@@ -18,7 +18,7 @@ import redis as redis_client
 
 from biglambda import RunError, fit_kmeans, fit_logistic_regression
 from biglambda.runtime.channel.server import start_server
-from biglambda.runtime.events import Event, IterationDone, RunEnded, RunStarted, WorkersJoined
+from biglambda.runtime.events import Event, IterationDone, RunEnded, RunStarted, WorkerLost, WorkersJoined
 
 Blobs = Callable[..., tuple[np.ndarray, np.ndarray]]
 MARK = "BIGLAMBDA_TEST_MARK"
@@ -238,6 +238,38 @@ def test_a_killed_client_leaves_no_process_behind(own_server: bool, tmp_path: Pa
     assert keys_without_ttl(redis_url) == []
     # A guardian removes what the client cannot any more.
     assert not any("biglambda" in path.name for path in tmp_path.iterdir())
+
+
+def test_a_killed_worker_is_launched_again_and_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(MARK, "replaced")
+    x = np.random.default_rng(0).standard_normal((60_000, 8))
+    lost: list[WorkerLost] = []
+    iterations: list[int] = []
+
+    def kill(event: Event) -> None:
+        if isinstance(event, WorkerLost):
+            lost.append(event)
+            iterations.clear()
+        if isinstance(event, IterationDone) and event.metrics["pass"] == "lloyd":
+            iterations.append(event.iteration)
+            if len(iterations) == 1 and len(lost) < 2:
+                os.kill(functions("replaced")[-1], signal.SIGKILL)
+
+    options = {"init": x[:100], "max_iter": 150, "tol": 0.0}
+    result = fit_kmeans(x, 100, workers=3, inner_workers=1, callbacks=[kill], **options)
+    assert len(lost) == 2
+    assert all(event.replaced and "SIGKILL" in event.why for event in lost)
+    alone = fit_kmeans(x, 100, **options)
+    assert result.centers.tobytes() == alone.centers.tobytes()
+    assert result.labels.tobytes() == alone.labels.tobytes()
+    assert marked("replaced") == []
+
+
+def functions(mark: str) -> list[int]:
+    """The functions of a client: the leaves of the tree of its processes."""
+    processes = marked(mark)
+    parents = {int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) for pid in processes}
+    return [pid for pid in processes if pid not in parents and "python" in os.readlink(f"/proc/{pid}/exe")]
 
 
 def test_a_killed_worker_ends_the_run_with_its_number(tmp_path: Path, redis_url: str) -> None:

@@ -72,6 +72,9 @@ class Channel(Protocol):
             ``partial`` is no float64 vector.
         """
 
+    def check(self) -> None:
+        """Raise what ended the run for this worker, as far as is known: it asks nobody, and takes no time."""
+
     def abort(self, error: BaseException) -> None:
         """End the run for everybody, with the reason. Never raises; a run that has ended stays as it is."""
 

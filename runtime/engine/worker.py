@@ -11,9 +11,16 @@ from .. import bsp
 from ..algorithm import Algorithm
 from ..channel.redis import RedisChannel
 from ..data import Source
+from ..errors import DataError, RunError
 from ..inner import make_inner
 from ..trace import Trace
 from .outcome import WorkerReport
+
+_HOPELESS = (
+    DataError, RunError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, AssertionError,
+    ImportError,
+)  # fmt: skip
+"""Errors that another attempt would meet as well."""
 
 
 @dataclass(frozen=True)
@@ -33,20 +40,24 @@ class Job:
     outputs: tuple[str, ...]
     inner: str
     inner_workers: int | str
+    attempt: int = 1
+    retries: int = 0
+    memory_mb: int | None = None
 
     def __repr__(self) -> str:
-        return f"Job(run {self.run}, worker {self.worker} of {self.workers})"
+        return f"Job(run {self.run}, worker {self.worker} of {self.workers}, attempt {self.attempt})"
 
 
 def work(job: Job) -> WorkerReport:
     """Take part in a run as one of its workers.
 
-    Whatever goes wrong ends the run for everybody, with the reason, before it is raised here.
+    What would go wrong again, or goes wrong in the last attempt, ends the run for everybody, with the reason,
+    before it is raised here.
     """
     started, trace = time.time(), Trace()
     target = job.algorithm.target()
     url = job.redis.read_text() if isinstance(job.redis, Path) else job.redis
-    channel = RedisChannel(url, job.run, job.worker, job.workers, trace=trace, target=target)
+    channel = RedisChannel(url, job.run, job.worker, job.workers, trace=trace, target=target, attempt=job.attempt)
     try:
         with make_inner(job.inner, job.inner_workers) as inner:
             read = partial(job.source.read, job.worker, job.workers, inner.workers)
@@ -54,7 +65,8 @@ def work(job: Job) -> WorkerReport:
             memory = {name: rows.memory[name] for name in job.outputs}
             return WorkerReport(job.run, job.worker, len(rows), inner.workers, memory, trace, target, started)
     except BaseException as error:
-        channel.abort(error)
+        if job.attempt > job.retries or isinstance(error, _HOPELESS):
+            channel.abort(error)
         raise
     finally:
         channel.close()
