@@ -55,6 +55,21 @@ class WorkerLost:
 
 
 @dataclass(frozen=True)
+class WorkerLeft:
+    """The time of a function was nearly up: the worker is launched again, and goes on.
+
+    Attributes
+    ----------
+    worker : int
+    attempt : int
+        From 1.
+    """
+
+    worker: int
+    attempt: int
+
+
+@dataclass(frozen=True)
 class IterationDone:
     """A new state was published.
 
@@ -78,7 +93,7 @@ class RunEnded:
     error: str | None
 
 
-Event = RunStarted | WorkersJoined | TargetsMixed | WorkerLost | IterationDone | RunEnded
+Event = RunStarted | WorkersJoined | TargetsMixed | WorkerLost | WorkerLeft | IterationDone | RunEnded
 Callback = Callable[[Event], None]
 
 

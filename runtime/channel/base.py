@@ -15,6 +15,10 @@ class FencedError(RunError):
     """A newer attempt of this worker has joined; this one ends, and the run goes on."""
 
 
+class OutOfTime(Exception):
+    """The worker stopped before its function's time was up; another attempt goes on, and the run waits for it."""
+
+
 class Channel(Protocol):
     """One worker's end of a run."""
 

@@ -7,6 +7,7 @@ the state and publishes it. Every command is safe to repeat, and every wait ends
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
 import threading
@@ -23,7 +24,7 @@ from ..errors import RunError
 from ..target import Target, grouped
 from ..trace import Trace
 from . import codec
-from .base import FencedError
+from .base import FencedError, OutOfTime
 from .connect import connect, redact
 from .heartbeat import Heartbeat
 from .link import Link, check_server
@@ -70,6 +71,8 @@ class RedisChannel:
         Seconds after which a Redis that does not answer is given up.
     attempt : int, default=1
         The how manieth attempt to be this worker.
+    deadline : float, default=inf
+        By `time.monotonic`, when to wait no longer but make room for another attempt.
     beat : float, default=2.0
         Seconds between two signs of life, which a worker that has joined gives from a thread of its own.
     """
@@ -87,11 +90,12 @@ class RedisChannel:
         lease: float = 10.0,
         patience: float = 12.0,
         attempt: int = 1,
+        deadline: float = math.inf,
         beat: float = 2.0,
     ) -> None:
         self._keys = run_keys(run)
         self._run, self._worker, self._workers = run, worker, workers
-        self._attempt, self._every = attempt, beat
+        self._attempt, self._deadline, self._every = attempt, deadline, beat
         self._heartbeat: Heartbeat | None = None
         self._token = secrets.token_hex(16)
         self._trace = trace
@@ -130,6 +134,8 @@ class RedisChannel:
             The run was aborted or is gone, or Redis is lost.
         ValueError
             ``partial`` is no float64 vector.
+        OutOfTime
+            The deadline is over. The partial counts all the same.
         """
         payload = codec.pack_partial(partial)
         word, total = self._push(iteration, how, payload)
@@ -144,6 +150,8 @@ class RedisChannel:
                 entry = self._link.read_after(self._keys[2], f"{iteration}-0", self._block)
             if entry is not None:
                 return self._next(*entry)
+            if time.monotonic() > self._deadline:
+                raise OutOfTime(f"the others were not ready with iteration {iteration} in time")
             # Nothing came. A probe finds out whether the run has ended, takes over from a worker that died with
             # the sum, and shows if the server forgot the partial.
             word, total = self._push(iteration, how, b"")

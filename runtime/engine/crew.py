@@ -13,13 +13,17 @@ from lithops.wait import ALWAYS
 from ..channel.base import FencedError
 from ..channel.redis import Status
 from ..errors import RunError
-from ..events import WorkerLost, emit
+from ..events import WorkerLeft, WorkerLost, emit
 from .options import RunOptions
 from .outcome import WorkerReport
 from .worker import Job
 
 Launch = Callable[[list[Job]], tuple[Any, list[Any]]]
 """Starts functions: the executor that they run on, and their futures."""
+
+
+SAME_GENERATION = 0.2
+"""Of the time limit: attempts that start so soon after others end with them, so that the run stops once."""
 
 
 @dataclass
@@ -63,7 +67,7 @@ class Attempt:
         RunError
             It is the result of something else.
         """
-        if not self.future.done or self.future.error:
+        if self.future.error or not (self.future.done or self.future.success):
             return None
         report = self.future.result()
         if getattr(report, "run", None) != self.job.run:
@@ -128,87 +132,112 @@ class Crew:
     def __init__(self, jobs: list[Job], launch: Launch, options: RunOptions) -> None:
         self._launch, self._options = launch, options
         self._heard: list[tuple[tuple[int, int], float]] = [((0, 0), time.monotonic())] * len(jobs)
-        self.attempts: list[Attempt] = []
-        self._start(jobs)
+        self._losses = [0] * len(jobs)
+        self._attempts: list[Attempt] = []
+        self._newest: dict[int, Attempt] = {}
+        self._generation: float | None = None  # when the attempts began whose time is up together
+        self._start([replace(job, is_last=options.retries == 0) for job in jobs])
 
-    def watch(self, status: Status) -> None:
-        """Launch the workers again that were lost.
+    def watch(self, status: Status, is_running: Callable[[], bool]) -> None:
+        """Launch the workers again that were lost, or whose time was up.
+
+        Parameters
+        ----------
+        status : Status
+            Of the run, which went on.
+        is_running : callable
+            Whether it still does: whoever ends a run fails after that.
 
         Raises
         ------
         RunError
-            One was lost more often than it may be.
+            One was lost more often than it may be, or its function has too little time to get on.
         """
-        self._ask_lithops(self.attempts)
-        now, lost = time.monotonic(), {}
-        for worker, attempt in enumerate(self._newest()):
+        self._ask_lithops()
+        now = time.monotonic()
+        lost: dict[int, str] = {}
+        left: list[int] = []
+        for worker, attempt in self._newest.items():
             sign = (status.attempts[worker], status.beats[worker])
             if sign != self._heard[worker][0]:
                 self._heard[worker] = (sign, now)
             why = why_lost(attempt, sign[0], now - self._heard[worker][1], now, self._options)
             if why is not None:
                 lost[worker] = why
-        self._replace(lost)
+            elif attempt.report is not None and attempt.report.left:
+                left.append(worker)
+                if not attempt.report.trace.iterations:
+                    raise RunError(
+                        f"worker {worker} had {attempt.job.time_limit:.0f} s, which were over before it could "
+                        "begin an iteration: give functions a longer runtime_timeout, or take more workers"
+                    )
+        if (lost or left) and is_running():
+            self._replace(lost, left)
 
     def reports(self, seconds: float, pause: Callable[[], object]) -> list[WorkerReport]:
-        """The workers' reports, once the run is over; whoever fails to bring one is launched again.
+        """All reports, once the run is over; a worker that does not bring its own is launched again.
 
         Parameters
         ----------
         seconds : float
-            For which an attempt may keep its report.
+            That an attempt has for it.
         pause : callable
             What to do between two looks.
         """
         over = time.monotonic()
         while True:
-            self._ask_lithops(self.attempts, download_results=True)
-            found = {one.job.worker: one.report for one in self.attempts if one.report is not None}
-            if len(found) == len(self._heard):
-                return list(found.values())
-            lost, now = {}, time.monotonic()
-            for worker, attempt in enumerate(self._newest()):
-                if worker not in found:
-                    late = now - max(over, attempt.launched) > seconds
-                    why = attempt.failure or (f"the run ended, but no report in {seconds:.0f} s" if late else None)
-                    if why is not None:
-                        lost[worker] = why
-            self._replace(lost)
+            self._ask_lithops()
+            reports = [report for attempt in self._attempts if (report := attempt.report) is not None]
+            missing = set(self._newest) - {report.worker for report in reports if not report.left}
+            if not missing:
+                return reports
+            now = time.monotonic()
+            lost: dict[int, str] = {}
+            left: list[int] = []
+            for worker in missing:
+                attempt = self._newest[worker]
+                if attempt.failure is not None:
+                    lost[worker] = attempt.failure
+                elif attempt.report is not None:
+                    left.append(worker)
+                elif now - max(over, attempt.launched) > seconds:
+                    lost[worker] = f"the run has ended, and its report did not come in {seconds:.0f} s"
+            self._replace(lost, left)
             pause()
 
-    def _newest(self) -> list[Attempt]:
-        newest: dict[int, Attempt] = {}
-        for attempt in self.attempts:
-            newest[attempt.job.worker] = attempt
-        return [newest[worker] for worker in sorted(newest)]
-
-    def _replace(self, lost: dict[int, str]) -> None:
-        newest, again = self._newest(), []
+    def _replace(self, lost: dict[int, str], left: Iterable[int]) -> None:
+        retries = self._options.retries
+        for worker in left:
+            emit(self._options.callbacks, WorkerLeft(worker, self._newest[worker].job.attempt))
         for worker, why in lost.items():
-            job = newest[worker].job
-            is_last = job.attempt > self._options.retries
-            emit(self._options.callbacks, WorkerLost(worker, job.attempt, why, replaced=not is_last))
-            if is_last:
-                times = f"{job.attempt} times, at last: " if job.attempt > 1 else ""
-                raise RunError(f"worker {worker} was lost {times}{why}")
-            again.append(replace(job, attempt=job.attempt + 1))
-        self._start(again)
+            self._losses[worker] += 1
+            losses, attempt = self._losses[worker], self._newest[worker].job.attempt
+            emit(self._options.callbacks, WorkerLost(worker, attempt, why, replaced=losses <= retries))
+            if losses > retries:
+                times = f"{losses} times, at last: " if losses > 1 else ""
+                raise RunError(f"worker {worker} was lost: {times}{why}")
+        self._start([
+            replace(job, attempt=job.attempt + 1, is_last=self._losses[worker] == retries)
+            for worker, job in ((worker, self._newest[worker].job) for worker in (*lost, *left))
+        ])  # fmt: skip
 
     def _start(self, jobs: list[Job]) -> None:
         if jobs:
-            executor, futures = self._launch(jobs)
             now = time.monotonic()
-            self.attempts += [
-                Attempt(job, executor, future, now) for job, future in zip(jobs, futures, strict=True)
-            ]
+            limit = jobs[0].time_limit
+            if self._generation is None or now - self._generation > SAME_GENERATION * limit:
+                self._generation = now
+            left = limit - (now - self._generation)
+            executor, futures = self._launch([replace(job, time_limit=left) for job in jobs])
+            started = [Attempt(job, executor, future, now) for job, future in zip(jobs, futures, strict=True)]
+            self._attempts += started
+            self._newest |= {attempt.job.worker: attempt for attempt in started}
 
-    @staticmethod
-    def _ask_lithops(attempts: Iterable[Attempt], download_results: bool = False) -> None:
-        for executor, group in groupby(attempts, key=lambda attempt: attempt.executor):
+    def _ask_lithops(self) -> None:
+        for executor, group in groupby(self._attempts, key=lambda attempt: attempt.executor):
             executor.wait(
                 [attempt.future for attempt in group],
                 throw_except=False,
                 return_when=ALWAYS,
-                download_results=download_results,
                 show_progressbar=False,
             )

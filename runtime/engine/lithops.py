@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import shlex
@@ -60,7 +61,7 @@ def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options:
         memory_mb = None if _is_local(executor) else _runtime_memory(executor)
         first = Job(
             name, where, 0, workers, source, algorithm, outputs, options.inner, options.inner_workers,
-            retries=options.retries, memory_mb=memory_mb,
+            memory_mb=memory_mb, time_limit=_time_limit(executor),
         )  # fmt: skip
 
         def launch(jobs: list[Job]) -> tuple[Any, list[Any]]:
@@ -194,6 +195,15 @@ def _runtime_memory(executor: Any) -> int | None:
     return executor.config.get(executor.backend, {}).get("runtime_memory")
 
 
+def _time_limit(executor: Any) -> float:
+    """Seconds for which a function may run: what the backend allows, and what Lithops does."""
+    limits = (
+        executor.config.get(executor.backend, {}).get("runtime_timeout"),
+        executor.config.get("lithops", {}).get("execution_timeout"),
+    )
+    return min((float(limit) for limit in limits if limit), default=math.inf)
+
+
 def _at_once(executor: Any) -> int | None:
     """How many workers a localhost executor runs at a time, None for other backends."""
     return executor.config["localhost"].get("worker_processes") if _is_local(executor) else None
@@ -264,7 +274,7 @@ def _watch(
                 f"iteration {status.iteration} did not end in {now - changed:.0f} s; still waiting for workers "
                 f"{shown(status.waiting_for)} of {status.workers}; a longer pass needs a longer stall_timeout"
             )
-        crew.watch(status)
+        crew.watch(status, lambda: control.status(newest=False).state == "running")
 
 
 def _tell_of_mixture(control: RunControl, options: RunOptions) -> bool:

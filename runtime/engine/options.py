@@ -36,10 +36,10 @@ class RunOptions:
         Seconds within which all workers must have arrived.
     stall_timeout : float
         Seconds within which a run must get on by one iteration.
-    retries : int
-        How often each worker is launched again when it was lost.
     silence_timeout : float
-        Seconds after which a worker that gives no sign of life, which it does every other second, counts as lost.
+        Seconds without a sign of life after which a worker counts as lost; it gives one every 2 s.
+    retries : int
+        How often each worker may be lost: it is launched again.
     """
 
     workers: int = 1
@@ -50,8 +50,8 @@ class RunOptions:
     callbacks: Sequence[Callback] = ()
     arrival_timeout: float = 60.0
     stall_timeout: float = 900.0
-    retries: int = 2
     silence_timeout: float = 15.0
+    retries: int = 2
 
     @property
     def in_process(self) -> bool:
