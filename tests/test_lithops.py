@@ -140,14 +140,14 @@ if __name__ == "__main__":
 def test_jobs_and_results_are_private_and_those_of_another_process_are_not_taken(tmp_path: Path) -> None:
     """Two processes of one Lithops session have executors with the same ids, and must not meet in storage."""
     code = """
-import os, sys
+import os, pathlib, sys
 import numpy as np
 from biglambda import fit_kmeans
 from biglambda.runtime.events import WorkersJoined
 def look(event):
     if isinstance(event, WorkersJoined) and event.joined == 2:
         private = [e for e in os.scandir(os.environ["TMPDIR"]) if e.name.startswith("biglambda-")]
-        inside = os.listdir(private[0].path + "/lithops")
+        inside = [path.name for path in pathlib.Path(private[0]).rglob("lithops.jobs")]
         print([oct(e.stat().st_mode & 0o777) for e in private], "lithops.jobs" in inside)
 if __name__ == "__main__":
     x = np.random.default_rng(0).standard_normal((int(sys.argv[1]), 2))
