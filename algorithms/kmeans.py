@@ -117,6 +117,8 @@ def fit_kmeans(
     callbacks: Sequence[Callback] = (),
     arrival_timeout: float = 60.0,
     stall_timeout: float = 900.0,
+    silence_timeout: float = 15.0,
+    retries: int = 2,
 ) -> KMeansResult:
     """Fit k-means with Lloyd's algorithm.
 
@@ -168,6 +170,10 @@ def fit_kmeans(
         Seconds within which all workers must have started.
     stall_timeout : float
         Seconds that a pass over the data may take, the first one with reading them.
+    silence_timeout : float
+        Seconds without a sign of life after which a worker counts as lost; it gives one every 2 s.
+    retries : int
+        How often each worker may be lost: it is launched again, reads its rows again, and goes on.
 
     Returns
     -------
@@ -199,7 +205,18 @@ def fit_kmeans(
     tol, seed = check_number("tol", tol, low=0.0), check_seed(seed)
     if isinstance(init, str) and init not in INITS:
         raise ValueError(f"init={init!r}: {_ALLOWED_INIT} shape ({k}, d)")
-    options = RunOptions(workers, inner, inner_workers, executor, redis, callbacks, arrival_timeout, stall_timeout)
+    options = RunOptions(
+        workers,
+        inner,
+        inner_workers,
+        executor,
+        redis,
+        callbacks,
+        arrival_timeout,
+        stall_timeout,
+        silence_timeout,
+        retries,
+    )
     source = describe(data, columns=columns, header=header, delimiter=delimiter, dtype=dtype)
     if source.n_rows is not None and k > source.n_rows:
         raise DataError(

@@ -255,6 +255,8 @@ def fit_logistic_regression(
     callbacks: Sequence[Callback] = (),
     arrival_timeout: float = 60.0,
     stall_timeout: float = 900.0,
+    silence_timeout: float = 15.0,
+    retries: int = 2,
 ) -> LogisticRegressionResult:
     """Fit a logistic regression by full-batch gradient descent, with an intercept and without a penalty.
 
@@ -276,7 +278,8 @@ def fit_logistic_regression(
         The fit ends when no entry of the gradient, divided by n, is larger.
     columns, header, delimiter, dtype
         As in `fit_kmeans`.
-    workers, inner, inner_workers, executor, redis, callbacks, arrival_timeout, stall_timeout
+    workers, inner, inner_workers, executor, redis, callbacks, arrival_timeout, stall_timeout,
+    silence_timeout, retries
         As in `fit_kmeans`.
 
     Returns
@@ -300,7 +303,18 @@ def fit_logistic_regression(
         learning_rate = check_number("learning_rate", learning_rate, low=0.0, above=True)
     max_iter = check_whole("max_iter", max_iter, low=1)
     tol = check_number("tol", tol, low=0.0)
-    options = RunOptions(workers, inner, inner_workers, executor, redis, callbacks, arrival_timeout, stall_timeout)
+    options = RunOptions(
+        workers,
+        inner,
+        inner_workers,
+        executor,
+        redis,
+        callbacks,
+        arrival_timeout,
+        stall_timeout,
+        silence_timeout,
+        retries,
+    )
     if target is None:
         raise TypeError("target is None: allowed are an array, a .npy path, and a column's name or number")
     source = describe(data, target, columns=columns, header=header, delimiter=delimiter, dtype=dtype)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from functools import reduce
 
 import numpy as np
 
 from .algorithm import Algorithm, State
-from .channel import Channel
+from .channel import Channel, OutOfTime
 from .data import Partition, Source
 from .inner import Inner
 from .inner.quiet import one_library_thread
 from .rows import Rows
 from .trace import Trace
+
+AS_LONG = 2.0
+"""How many times as long as the longest iteration so far another may take."""
 
 # What travels between workers is the algorithm's state, and beside it how many rows each worker found in its own
 # range of bytes: None while nobody has counted, an empty array where the row numbers were known from the start.
@@ -29,12 +34,26 @@ def first_envelope(algorithm: Algorithm, source: Source) -> Envelope:
 
 
 def run(
-    algorithm: Algorithm, read: Callable[[], Partition], inner: Inner, channel: Channel, trace: Trace
+    algorithm: Algorithm,
+    read: Callable[[], Partition],
+    inner: Inner,
+    channel: Channel,
+    trace: Trace,
+    deadline: float = math.inf,
 ) -> tuple[State, Rows]:
     """Run ``algorithm`` over the rows that ``read`` brings, as one of the workers that share ``channel``.
 
     This is Algorithm 1 of the paper: read the state, compute the partial of this worker's rows on its inner
     workers, add it to everybody's, and go on with the state that follows.
+
+    Parameters
+    ----------
+    algorithm, inner, channel, trace
+        What to compute, on what, with whom; where the time goes is noted.
+    read : callable
+        Reads this worker's part of the data.
+    deadline : float
+        By `time.monotonic`, when this worker must have ended.
 
     Returns
     -------
@@ -42,6 +61,11 @@ def run(
         The last state.
     rows : Rows
         This worker's rows, with what the algorithm kept for each.
+
+    Raises
+    ------
+    OutOfTime
+        The next iteration might last beyond the deadline.
     """
     iteration, envelope, done = channel.join()  # first of all: the others learn that this worker is there
     with trace.span("load"):
@@ -56,9 +80,11 @@ def run(
 
     with one_library_thread():
         while not done:
+            if time.monotonic() + AS_LONG * trace.longest > deadline:
+                raise OutOfTime(f"{deadline - time.monotonic():.0f} s are not enough for another iteration")
             trace.begin()
             with trace.span("compute"):
-                partial = _compute(algorithm, inner, rows, envelope["state"])
+                partial = _compute(algorithm, inner, rows, envelope["state"], channel.check)
             reached, envelope, done = channel.all_reduce(
                 iteration,
                 partial,
@@ -68,7 +94,7 @@ def run(
             rows.fresh = reached != iteration + 1
             iteration = reached
         if rows.fresh:  # the others finished without this worker's last iteration: make up what it keeps of it
-            _compute(algorithm, inner, rows, envelope["state"])
+            _compute(algorithm, inner, rows, envelope["state"], channel.check)
     return envelope["state"], rows
 
 
@@ -78,8 +104,16 @@ def _align(algorithm: Algorithm, partition: Partition, counts: np.ndarray) -> Ro
     return Rows(x, y, first, memory)
 
 
-def _compute(algorithm: Algorithm, inner: Inner, rows: Rows, state: State) -> np.ndarray:
-    partials = inner.map(algorithm.partial(state), rows, algorithm.writes(state))
+def _compute(
+    algorithm: Algorithm, inner: Inner, rows: Rows, state: State, check: Callable[[], None]
+) -> np.ndarray:
+    of_part = algorithm.partial(state)
+
+    def task(part: Rows) -> np.ndarray:
+        check()  # a worker that nobody needs any more ends in the middle of an iteration
+        return of_part(part)
+
+    partials = inner.map(task, rows, algorithm.writes(state))
     if algorithm.combine(state) == "gather":
         return np.concatenate(partials)
     return reduce(np.add, partials)

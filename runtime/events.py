@@ -35,6 +35,41 @@ class TargetsMixed:
 
 
 @dataclass(frozen=True)
+class WorkerLost:
+    """An attempt to be a worker failed, was killed, or was not heard of any more.
+
+    Attributes
+    ----------
+    worker : int
+    attempt : int
+        From 1.
+    why : str
+    replaced : bool
+        Whether the worker is launched again; else the run ends.
+    """
+
+    worker: int
+    attempt: int
+    why: str
+    replaced: bool
+
+
+@dataclass(frozen=True)
+class WorkerLeft:
+    """The time of a function was nearly up: the worker is launched again, and goes on.
+
+    Attributes
+    ----------
+    worker : int
+    attempt : int
+        From 1.
+    """
+
+    worker: int
+    attempt: int
+
+
+@dataclass(frozen=True)
 class IterationDone:
     """A new state was published.
 
@@ -58,7 +93,7 @@ class RunEnded:
     error: str | None
 
 
-Event = RunStarted | WorkersJoined | TargetsMixed | IterationDone | RunEnded
+Event = RunStarted | WorkersJoined | TargetsMixed | WorkerLost | WorkerLeft | IterationDone | RunEnded
 Callback = Callable[[Event], None]
 
 

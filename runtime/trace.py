@@ -42,6 +42,12 @@ class Trace:
             else:
                 self.load += seconds
 
+    @property
+    def longest(self) -> float:
+        """Seconds of the longest iteration, without its waiting; of the load, while there was none."""
+        own = (sum(iteration.values()) - iteration.get("wait", 0.0) for iteration in self.iterations)
+        return max(own, default=self.load)
+
     def total(self, kind: str) -> float:
         """Seconds spent on one kind over all iterations."""
         return sum(iteration.get(kind, 0.0) for iteration in self.iterations)

@@ -9,16 +9,24 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import lithops
 import numpy as np
 import pytest
 import redis as redis_client
 
-from biglambda import RunError, fit_kmeans, fit_logistic_regression
+from biglambda import KMeansResult, RunError, fit_kmeans, fit_logistic_regression
 from biglambda.runtime.channel.server import start_server
-from biglambda.runtime.events import Event, IterationDone, RunEnded, RunStarted, WorkersJoined
+from biglambda.runtime.events import (
+    Event,
+    IterationDone,
+    RunEnded,
+    RunStarted,
+    WorkerLeft,
+    WorkerLost,
+    WorkersJoined,
+)
 
 Blobs = Callable[..., tuple[np.ndarray, np.ndarray]]
 MARK = "BIGLAMBDA_TEST_MARK"
@@ -132,14 +140,14 @@ if __name__ == "__main__":
 def test_jobs_and_results_are_private_and_those_of_another_process_are_not_taken(tmp_path: Path) -> None:
     """Two processes of one Lithops session have executors with the same ids, and must not meet in storage."""
     code = """
-import os, sys
+import os, pathlib, sys
 import numpy as np
 from biglambda import fit_kmeans
 from biglambda.runtime.events import WorkersJoined
 def look(event):
     if isinstance(event, WorkersJoined) and event.joined == 2:
         private = [e for e in os.scandir(os.environ["TMPDIR"]) if e.name.startswith("biglambda-")]
-        inside = os.listdir(private[0].path + "/lithops")
+        inside = [path.name for path in pathlib.Path(private[0]).rglob("lithops.jobs")]
         print([oct(e.stat().st_mode & 0o777) for e in private], "lithops.jobs" in inside)
 if __name__ == "__main__":
     x = np.random.default_rng(0).standard_normal((int(sys.argv[1]), 2))
@@ -194,15 +202,15 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # CI may have been started with it ignored
     x = np.random.default_rng(0).standard_normal((200_000, 8))
     fit_kmeans(x, 200, max_iter=100_000, tol=0.0, seed=1, init="random", workers=2, inner_workers=1,
-               redis=sys.argv[1] or None, callbacks=[note])
+               retries=int(sys.argv[2]), redis=sys.argv[1] or None, callbacks=[note])
 """
 
 
-def start_client(mark: str, url: str, scratch: Path) -> subprocess.Popen[str]:
+def start_client(mark: str, url: str, scratch: Path, retries: int = 2) -> subprocess.Popen[str]:
     environment = {**os.environ, MARK: mark, "TMPDIR": str(scratch)}
     environment.pop("BIGLAMBDA_REDIS_URL", None)
     client = subprocess.Popen(
-        [sys.executable, "-c", CLIENT, url],
+        [sys.executable, "-c", CLIENT, url, str(retries)],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -240,12 +248,116 @@ def test_a_killed_client_leaves_no_process_behind(own_server: bool, tmp_path: Pa
     assert not any("biglambda" in path.name for path in tmp_path.iterdir())
 
 
+def test_a_killed_worker_is_launched_again_and_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(MARK, "replaced")
+    lost: list[WorkerLost] = []
+    iterations: list[int] = []
+
+    def kill(event: Event) -> None:
+        if isinstance(event, WorkerLost):
+            lost.append(event)
+            iterations.clear()
+        if isinstance(event, IterationDone) and event.metrics["pass"] == "lloyd":
+            iterations.append(event.iteration)
+            if len(iterations) == 1 and len(lost) < 2:
+                os.kill(functions("replaced")[-1], signal.SIGKILL)
+
+    result = fit_kmeans(Slow.x, 100, workers=3, inner_workers=1, callbacks=[kill], **Slow.options)
+    assert len(lost) == 2
+    assert all(event.replaced and "SIGKILL" in event.why for event in lost)
+    Slow.assert_undisturbed(result)
+    assert marked("replaced") == []
+
+
+class Slow:
+    """Rows and options of a fit of some seconds, and the same fit in this process."""
+
+    x = np.random.default_rng(0).standard_normal((60_000, 8))
+    options: ClassVar[dict[str, Any]] = {"init": x[:100], "max_iter": 150, "tol": 0.0}
+
+    @classmethod
+    def assert_undisturbed(cls, result: KMeansResult) -> None:
+        alone = fit_kmeans(cls.x, 100, **cls.options)
+        assert result.centers.tobytes() == alone.centers.tobytes()
+        assert result.labels.tobytes() == alone.labels.tobytes()
+
+
+@pytest.mark.parametrize("signals", [(signal.SIGSTOP,), (signal.SIGKILL,)])
+def test_a_function_that_is_not_heard_of_any_more_is_replaced(
+    signals: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its handler, too, is stopped or killed, so that Lithops has nothing to report."""
+    monkeypatch.setenv(MARK, "silent")
+    lost: list[WorkerLost] = []
+    hit: list[int] = []
+
+    def stop(event: Event) -> None:
+        if isinstance(event, WorkerLost):
+            lost.append(event)
+        if isinstance(event, IterationDone) and event.metrics["pass"] == "lloyd" and not hit:
+            function = functions("silent")[-1]
+            hit.extend([parent_of(function), function])
+            for process in hit:
+                os.kill(process, signals[0])
+
+    result = fit_kmeans(
+        Slow.x, 100, workers=3, inner_workers=1, silence_timeout=4.0, callbacks=[stop], **Slow.options
+    )
+    assert [event.why.partition(" for ")[0] for event in lost] == ["not heard of"]
+    Slow.assert_undisturbed(result)
+    wait_until(lambda: not marked("silent"), 10)
+
+
+def test_functions_whose_time_is_up_make_room_for_others() -> None:
+    events: list[Event] = []
+    config = {
+        "lithops": {
+            "mode": "localhost", "backend": "localhost", "storage": "localhost", "data_cleaner": False,
+            "execution_timeout": 12,
+        },
+        "localhost": {"version": 1, "runtime": sys.executable, "worker_processes": 2},
+    }  # fmt: skip
+    x, options = np.tile(Slow.x, (5, 1)), {"init": Slow.x[:300], "max_iter": 400, "tol": 0.0}
+    with lithops.FunctionExecutor(config=config, log_level=None) as executor:
+        result = fit_kmeans(
+            x, 300, workers=2, inner_workers=1, executor=executor, retries=0, callbacks=[events.append], **options,
+        )  # fmt: skip
+    assert {event.worker for event in events if isinstance(event, WorkerLeft)} == {0, 1}
+    assert not any(isinstance(event, WorkerLost) for event in events)
+    alone = fit_kmeans(x, 300, **options)
+    assert result.centers.tobytes() == alone.centers.tobytes()
+    assert result.labels.tobytes() == alone.labels.tobytes()
+
+
+def test_too_little_time_for_an_iteration_is_said() -> None:
+    config = {
+        "lithops": {
+            "mode": "localhost", "backend": "localhost", "storage": "localhost", "data_cleaner": False,
+            "execution_timeout": 10,
+        },
+        "localhost": {"version": 1, "runtime": sys.executable, "worker_processes": 2},
+    }  # fmt: skip
+    with (
+        lithops.FunctionExecutor(config=config, log_level=None) as executor,
+        pytest.raises(RunError, match=r"worker \d had 10 s, .* longer runtime_timeout"),
+    ):
+        fit_kmeans(Slow.x, 100, workers=2, executor=executor)
+
+
+def parent_of(process: int) -> int:
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def functions(mark: str) -> list[int]:
+    """The functions of a client: the leaves of the tree of its processes."""
+    processes = marked(mark)
+    parents = {parent_of(pid) for pid in processes}
+    return [pid for pid in processes if pid not in parents and "python" in os.readlink(f"/proc/{pid}/exe")]
+
+
 def test_a_killed_worker_ends_the_run_with_its_number(tmp_path: Path, redis_url: str) -> None:
-    client = start_client("worker-killed", redis_url, tmp_path)
-    # The functions are the leaves of the tree of processes.
-    processes = marked("worker-killed")
-    parents = {int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) for pid in processes}
-    leaves = [pid for pid in processes if pid not in parents and "python" in os.readlink(f"/proc/{pid}/exe")]
+    client = start_client("worker-killed", redis_url, tmp_path, retries=0)
+    leaves = functions("worker-killed")
     assert len(leaves) == 2
     os.kill(leaves[0], signal.SIGKILL)
     _, errors = client.communicate(timeout=30)

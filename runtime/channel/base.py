@@ -15,6 +15,10 @@ class FencedError(RunError):
     """A newer attempt of this worker has joined; this one ends, and the run goes on."""
 
 
+class OutOfTime(Exception):
+    """The worker stopped before its function's time was up; another attempt goes on, and the run waits for it."""
+
+
 class Channel(Protocol):
     """One worker's end of a run."""
 
@@ -71,6 +75,9 @@ class Channel(Protocol):
         ValueError
             ``partial`` is no float64 vector.
         """
+
+    def check(self) -> None:
+        """Raise what ended the run for this worker, as far as is known: it asks nobody, and takes no time."""
 
     def abort(self, error: BaseException) -> None:
         """End the run for everybody, with the reason. Never raises; a run that has ended stays as it is."""

@@ -7,6 +7,7 @@ the state and publishes it. Every command is safe to repeat, and every wait ends
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
 import threading
@@ -23,8 +24,9 @@ from ..errors import RunError
 from ..target import Target, grouped
 from ..trace import Trace
 from . import codec
-from .base import FencedError
+from .base import FencedError, OutOfTime
 from .connect import connect, redact
+from .heartbeat import Heartbeat
 from .link import Link, check_server
 from .reason import Reason
 
@@ -67,6 +69,12 @@ class RedisChannel:
         Seconds that the worker with the sum has for the next state before another one takes over.
     patience : float, default=12.0
         Seconds after which a Redis that does not answer is given up.
+    attempt : int, default=1
+        The how manieth attempt to be this worker.
+    deadline : float, default=inf
+        By `time.monotonic`, when to wait no longer but make room for another attempt.
+    beat : float, default=2.0
+        Seconds between two signs of life, which a worker that has joined gives from a thread of its own.
     """
 
     def __init__(
@@ -81,9 +89,14 @@ class RedisChannel:
         block: float = 2.0,
         lease: float = 10.0,
         patience: float = 12.0,
+        attempt: int = 1,
+        deadline: float = math.inf,
+        beat: float = 2.0,
     ) -> None:
         self._keys = run_keys(run)
         self._run, self._worker, self._workers = run, worker, workers
+        self._attempt, self._deadline, self._every = attempt, deadline, beat
+        self._heartbeat: Heartbeat | None = None
         self._token = secrets.token_hex(16)
         self._trace = trace
         self._target = b"" if target is None else target.pack()
@@ -96,9 +109,12 @@ class RedisChannel:
     def join(self) -> tuple[int, State, bool]:
         """See `Channel.join`. The newest attempt to join is the worker; earlier ones get FencedError."""
         word, version, state, why = self._link.script(
-            "join", self._keys, self._worker, self._workers, self._token, self._target
+            "join", self._keys, self._worker, self._workers, self._token, self._target, self._attempt
         )
         self._raise_if_over(word, why)
+        if word == "OK" and self._heartbeat is None:
+            name = f"biglambda-heartbeat-{self._run}-{self._worker}"
+            self._heartbeat = Heartbeat(self._beat, self._every, name)
         return version, self._decode(state), word == "DONE"
 
     def all_reduce(
@@ -118,6 +134,8 @@ class RedisChannel:
             The run was aborted or is gone, or Redis is lost.
         ValueError
             ``partial`` is no float64 vector.
+        OutOfTime
+            The deadline is over. The partial counts all the same.
         """
         payload = codec.pack_partial(partial)
         word, total = self._push(iteration, how, payload)
@@ -132,6 +150,8 @@ class RedisChannel:
                 entry = self._link.read_after(self._keys[2], f"{iteration}-0", self._block)
             if entry is not None:
                 return self._next(*entry)
+            if time.monotonic() > self._deadline:
+                raise OutOfTime(f"the others were not ready with iteration {iteration} in time")
             # Nothing came. A probe finds out whether the run has ended, takes over from a worker that died with
             # the sum, and shows if the server forgot the partial.
             word, total = self._push(iteration, how, b"")
@@ -142,9 +162,21 @@ class RedisChannel:
         """See `Channel.abort`. Of an attempt that was replaced it has no effect."""
         _abort(self._link, self._keys, error, self._worker, self._token)
 
+    def check(self) -> None:
+        """See `Channel.check`; as of the last sign of life."""
+        if self._heartbeat is not None:
+            self._heartbeat.check()
+
     def close(self) -> None:
         """Disconnect."""
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
         self._link.close()
+
+    def _beat(self) -> bool:
+        word, _, why = self._link.script("beat", self._keys, self._worker, self._token)
+        self._raise_if_over(word, why)
+        return word == "OK"
 
     def _push(self, iteration: int, how: Combine, payload: bytes) -> tuple[str, bytes]:
         with self._trace.span("push"):
@@ -225,6 +257,10 @@ class Status:
         Why it was aborted: ``str(why)`` is a sentence, ``why.exception()`` what to raise.
     newest : dict or None
         The newest state; None if it was not asked for or the run is gone.
+    attempts : tuple of int
+        For each worker the number of its attempt, 0 if none has joined.
+    beats : tuple of int
+        For each worker how often it gave a sign of life.
     """
 
     state: Literal["running", "done", "aborted", "gone"]
@@ -235,6 +271,8 @@ class Status:
     waiting_for: tuple[int, ...] = ()
     why: Reason | None = None
     newest: State | None = None
+    attempts: tuple[int, ...] = ()
+    beats: tuple[int, ...] = ()
 
 
 class RunControl:
@@ -335,7 +373,7 @@ class RunControl:
 
     def status(self, *, newest: bool = True) -> Status:
         """Renew the lease and tell how far the run is; ``newest=False`` leaves the state, which may be large."""
-        word, version, workers, missing, waiting, why, state, _ = self._ask(newest)
+        word, version, workers, missing, waiting, why, state, _, attempts, beats = self._ask(newest)
         return Status(
             state=_STATES[word],
             iteration=version,
@@ -345,6 +383,8 @@ class RunControl:
             waiting_for=tuple(waiting),
             why=Reason.unpack(why) if word == "ABORT" else None,
             newest=codec.decode(state) if state else None,
+            attempts=tuple(attempts),
+            beats=tuple(beats),
         )
 
     def targets(self) -> dict[Target, tuple[int, ...]]:

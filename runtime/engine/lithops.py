@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import shlex
 import sys
+import tempfile
 import threading
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-
-from lithops.wait import ALWAYS
 
 from .. import bsp
 from ..algorithm import Algorithm
@@ -26,13 +27,14 @@ from ..errors import RunError
 from ..events import IterationDone, RunEnded, RunStarted, TargetsMixed, WorkersJoined, emit
 from ..private import PrivateDirectory, write_private
 from ..target import MixedTargetsWarning, mixture, shown
+from .crew import Crew
 from .options import RunOptions
-from .outcome import Outcome, WorkerReport, gather
+from .outcome import Outcome, gather
 from .worker import Job, work
 
 POLL = 0.25  # seconds between looks at the run's state; a run's end is seen at once
 FUTURES_POLL = 0.02
-RESULT_TIMEOUT = 60.0  # seconds for the results to come back once the run is over
+RESULT_TIMEOUT = 60.0  # seconds for a worker's report to come back once the run is over
 REDIS_VARIABLE = "BIGLAMBDA_REDIS_URL"
 
 
@@ -56,22 +58,31 @@ def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options:
         control.create(bsp.first_envelope(algorithm, source))
         stack.enter_context(control.keep_alive())  # while Lithops launches, and while callbacks take their time
         where = _address(url, directory)
-        jobs = [
-            Job(name, where, worker, workers, source, algorithm, outputs, options.inner, options.inner_workers)
-            for worker in range(workers)
-        ]
+        memory_mb = None if _is_local(executor) else _runtime_memory(executor)
+        first = Job(
+            name, where, 0, workers, source, algorithm, outputs, options.inner, options.inner_workers,
+            memory_mb=memory_mb, time_limit=_time_limit(executor),
+        )  # fmt: skip
+
+        def launch(jobs: list[Job]) -> tuple[Any, list[Any]]:
+            on = executor
+            if jobs[0].attempt > 1 and directory is not None:
+                # Lithops' localhost backend starts no job of an executor before the one before has ended.
+                on = stack.enter_context(_localhost_executor(len(jobs), directory))
+            return on, _launch(on, jobs)
+
         launched = time.time()
         try:
-            futures = _launch(executor, jobs)
+            crew = Crew([replace(first, worker=worker) for worker in range(workers)], launch, options)
             emit(options.callbacks, RunStarted(name, workers, options.inner, algorithm.total_iterations))
-            envelope = _watch(control, executor, futures, algorithm, options)
-            reports = _results(executor, futures, name)
+            envelope = _watch(control, executor, crew, algorithm, options)
+            pause = threading.Event()  # Lithops has nothing to wait on but its own polling
+            reports = crew.reports(RESULT_TIMEOUT, lambda: pause.wait(FUTURES_POLL))
         except BaseException as error:
             control.abort(error)
             emit(options.callbacks, RunEnded(name, f"{type(error).__name__}: {error}"))
             raise
     emit(options.callbacks, RunEnded(name, None))
-    memory_mb = None if _is_local(executor) else _runtime_memory(executor)
     return gather(name, envelope["state"], reports, launched, time.perf_counter() - start, memory_mb)
 
 
@@ -142,6 +153,7 @@ def _localhost_executor(workers: int, private: Path) -> Iterator[Any]:
         # Version 1 starts all tasks of a job together; version 2 starts them one after another.
         "localhost": {"version": 1, "runtime": sys.executable, "worker_processes": workers},
     }
+    private = Path(tempfile.mkdtemp(dir=private))
     with lithops.FunctionExecutor(config=config, log_level=None) as executor:
         # To the localhost storage a bucket is a path under its root: an absolute one leads elsewhere.
         _use_bucket(executor, str(private / "lithops"))
@@ -183,6 +195,15 @@ def _runtime_memory(executor: Any) -> int | None:
     return executor.config.get(executor.backend, {}).get("runtime_memory")
 
 
+def _time_limit(executor: Any) -> float:
+    """Seconds for which a function may run: what the backend allows, and what Lithops does."""
+    limits = (
+        executor.config.get(executor.backend, {}).get("runtime_timeout"),
+        executor.config.get("lithops", {}).get("execution_timeout"),
+    )
+    return min((float(limit) for limit in limits if limit), default=math.inf)
+
+
 def _at_once(executor: Any) -> int | None:
     """How many workers a localhost executor runs at a time, None for other backends."""
     return executor.config["localhost"].get("worker_processes") if _is_local(executor) else None
@@ -212,7 +233,7 @@ def _spooled(source: Source, executor: Any, directory: Path | None, name: str) -
 
 
 def _watch(
-    control: RunControl, executor: Any, futures: Any, algorithm: Algorithm, options: RunOptions
+    control: RunControl, executor: Any, crew: Crew, algorithm: Algorithm, options: RunOptions
 ) -> bsp.Envelope:
     """Follow the run to its end, and return the last envelope.
 
@@ -253,7 +274,7 @@ def _watch(
                 f"iteration {status.iteration} did not end in {now - changed:.0f} s; still waiting for workers "
                 f"{shown(status.waiting_for)} of {status.workers}; a longer pass needs a longer stall_timeout"
             )
-        _check_futures(control, executor, futures)
+        crew.watch(status, lambda: control.status(newest=False).state == "running")
 
 
 def _tell_of_mixture(control: RunControl, options: RunOptions) -> bool:
@@ -292,39 +313,3 @@ def _not_arrived(status: Status, seconds: float, executor: Any) -> str:
             "reach Redis? A slow start may need a longer arrival_timeout"
         )
     return f"{status.joined} of {status.workers} workers arrived in {seconds:.0f} s; {hint}"
-
-
-def _check_futures(control: RunControl, executor: Any, futures: Any) -> None:
-    """Raise if a worker failed without a word: killed, out of memory, or not able to start."""
-    executor.wait(futures, throw_except=False, return_when=ALWAYS, show_progressbar=False)
-    for worker, future in enumerate(futures):
-        if future.error and control.status(newest=False).state == "running":
-            raise RunError(f"worker {worker} was lost: {_reason(future)}")
-
-
-def _reason(future: Any) -> str:
-    try:
-        future.status(throw_except=True)
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
-    return "no reason was given"
-
-
-def _results(executor: Any, futures: Any, name: str) -> list[WorkerReport]:
-    """The workers' reports, once the run is over."""
-    deadline, pause = time.monotonic() + RESULT_TIMEOUT, threading.Event()
-    while True:
-        done, waiting = executor.wait(
-            futures, throw_except=True, return_when=ALWAYS, download_results=True, show_progressbar=False
-        )
-        if not waiting:
-            reports = [future.result() for future in done]
-            if any(getattr(report, "run", None) != name for report in reports):
-                raise RunError(
-                    "Lithops brought results of another job, of an executor with the same id: create "
-                    "a new executor in each process"
-                )
-            return reports
-        if time.monotonic() > deadline:
-            raise RunError(f"the run ended, but {len(waiting)} results did not come in {RESULT_TIMEOUT:.0f} s")
-        pause.wait(FUTURES_POLL)  # Lithops has nothing to wait on but its own polling

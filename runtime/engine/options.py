@@ -36,6 +36,10 @@ class RunOptions:
         Seconds within which all workers must have arrived.
     stall_timeout : float
         Seconds within which a run must get on by one iteration.
+    silence_timeout : float
+        Seconds without a sign of life after which a worker counts as lost; it gives one every 2 s.
+    retries : int
+        How often each worker may be lost: it is launched again.
     """
 
     workers: int = 1
@@ -46,6 +50,8 @@ class RunOptions:
     callbacks: Sequence[Callback] = ()
     arrival_timeout: float = 60.0
     stall_timeout: float = 900.0
+    silence_timeout: float = 15.0
+    retries: int = 2
 
     @property
     def in_process(self) -> bool:
@@ -61,7 +67,9 @@ class RunOptions:
         ):
             raise ValueError(f"workers={workers!r}: allowed are whole numbers from 1 to {MAX_WORKERS}")
         check_inner(self.inner, self.inner_workers)
-        for name in ("arrival_timeout", "stall_timeout"):
+        if isinstance(self.retries, bool) or not isinstance(self.retries, int | np.integer) or self.retries < 0:
+            raise ValueError(f"retries={self.retries!r}: allowed are whole numbers from 0")
+        for name in ("arrival_timeout", "stall_timeout", "silence_timeout"):
             seconds = getattr(self, name)
             if not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
                 raise ValueError(f"{name}={seconds!r}: allowed are positive seconds")

@@ -34,6 +34,8 @@ class WorkerReport:
         What it computed on.
     started, ended : float
         Seconds since the epoch, by its own clock.
+    left : bool
+        Whether its time was up before the run had ended, so that another attempt went on.
     """
 
     run: str
@@ -44,6 +46,7 @@ class WorkerReport:
     trace: Trace
     target: Target
     started: float
+    left: bool = False
     ended: float = field(default_factory=time.time)
     process: int = field(default_factory=os.getpid)
 
@@ -107,12 +110,12 @@ def gather(
     seconds: float,
     memory_mb: int | None = None,
 ) -> Outcome:
-    """Put the workers' reports together, in the order of the rows."""
-    reports = sorted(reports, key=lambda report: report.worker)
+    """Put the workers' reports together, in the order of the rows; of those that left, only what they cost."""
+    everybody, reports = reports, sorted((one for one in reports if not one.left), key=lambda one: one.worker)
     memory = {name: np.concatenate([report.memory[name] for report in reports]) for name in reports[0].memory}
     for one in reports:
         one.memory = {}
     launch = max(0.0, max(one.started for one in reports) - launched)
     memory_mb = memory_mb or lambda_memory(max(one.inner_workers for one in reports))
-    cost = Cost(sum(one.ended - one.started for one in reports), memory_mb)
+    cost = Cost(sum(one.ended - one.started for one in everybody), memory_mb)
     return Outcome(state, memory, RunTrace(run, launch, seconds, tuple(reports)), cost)

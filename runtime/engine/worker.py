@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -9,11 +10,22 @@ from pathlib import Path
 
 from .. import bsp
 from ..algorithm import Algorithm
+from ..channel import OutOfTime
 from ..channel.redis import RedisChannel
 from ..data import Source
+from ..errors import DataError, RunError
 from ..inner import make_inner
 from ..trace import Trace
 from .outcome import WorkerReport
+
+MARGIN = 10.0
+"""Seconds of its time limit that a function spends on starting, and on bringing back its report."""
+
+_HOPELESS = (
+    DataError, RunError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, AssertionError,
+    ImportError,
+)  # fmt: skip
+"""Errors that another attempt would meet as well."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +33,8 @@ class Job:
     """What one worker is told; small, and pickled by Lithops.
 
     ``redis`` is a URL with what is needed to connect, or, for workers on the client's machine, the private file
-    that holds it.
+    that holds it. Unless it ``is_last``, this attempt may fail without ending the run. It has ``time_limit``
+    seconds.
     """
 
     run: str
@@ -33,28 +46,40 @@ class Job:
     outputs: tuple[str, ...]
     inner: str
     inner_workers: int | str
+    attempt: int = 1
+    is_last: bool = True
+    memory_mb: int | None = None
+    time_limit: float = math.inf
 
     def __repr__(self) -> str:
-        return f"Job(run {self.run}, worker {self.worker} of {self.workers})"
+        return f"Job(run {self.run}, worker {self.worker} of {self.workers}, attempt {self.attempt})"
 
 
 def work(job: Job) -> WorkerReport:
     """Take part in a run as one of its workers.
 
-    Whatever goes wrong ends the run for everybody, with the reason, before it is raised here.
+    What would go wrong again, or goes wrong in the last attempt, ends the run for everybody, with the reason,
+    before it is raised here.
     """
-    started, trace = time.time(), Trace()
+    started, deadline, trace = time.time(), time.monotonic() + job.time_limit - MARGIN, Trace()
     target = job.algorithm.target()
     url = job.redis.read_text() if isinstance(job.redis, Path) else job.redis
-    channel = RedisChannel(url, job.run, job.worker, job.workers, trace=trace, target=target)
+    channel = RedisChannel(
+        url, job.run, job.worker, job.workers, trace=trace, target=target, attempt=job.attempt, deadline=deadline
+    )
     try:
         with make_inner(job.inner, job.inner_workers) as inner:
             read = partial(job.source.read, job.worker, job.workers, inner.workers)
-            _, rows = bsp.run(job.algorithm, read, inner, channel, trace)
+            report = partial(WorkerReport, job.run, job.worker, inner_workers=inner.workers, trace=trace)
+            try:
+                _, rows = bsp.run(job.algorithm, read, inner, channel, trace, deadline)
+            except OutOfTime:
+                return report(rows=0, memory={}, target=target, started=started, left=True)
             memory = {name: rows.memory[name] for name in job.outputs}
-            return WorkerReport(job.run, job.worker, len(rows), inner.workers, memory, trace, target, started)
+            return report(rows=len(rows), memory=memory, target=target, started=started)
     except BaseException as error:
-        channel.abort(error)
+        if job.is_last or isinstance(error, _HOPELESS):
+            channel.abort(error)
         raise
     finally:
         channel.close()

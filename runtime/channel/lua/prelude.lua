@@ -3,6 +3,7 @@
 -- KEYS of every script, all beginning with biglambda:{RUN}: so that a cluster keeps them together
 --   1 ...m  HASH    version, workers, word (run, done or abort), ttl and linger (ms), why, owner
 --                   t<w>: token of the attempt that is worker w; f<token>: a token that was replaced
+--                   n<w>, b<w>: number of that attempt, and its signs of life so far
 --                   x<w>:<target>: an attempt of worker w computes on this target
 --   2 ...a  HASH    the current iteration: <level>:<index>: a node of the tree; d<w>: worker w has pushed
 --                   how, and bytes (length of a partial that is summed), root (the finished sum)

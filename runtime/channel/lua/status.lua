@@ -4,24 +4,30 @@
 -- ARGV  1 lease of the client (ms)  2 '1' to get the newest state too, which may be large
 --       3 '1' to get what the workers compute on
 -- Reply {'RUN' | 'DONE' | 'ABORT' | 'GONE', version, workers, ids that have not joined,
---        ids that have not pushed in this iteration (none once the run has ended), why, state, {'<w>:<target>', ...}}
+--        ids that have not pushed in this iteration (none once the run has ended), why, state, {'<w>:<target>', ...},
+--        for each worker the number of its attempt (0: none has joined), and how often it gave a sign of life}
 
-if not version then return {'GONE', 0, 0, {}, {}, '', '', {}} end
+if not version then return {'GONE', 0, 0, {}, {}, '', '', {}, {}, {}} end
 if not integer(ARGV[1], 1, 2 ^ 40) then return refuse('a lease is a positive integer, in milliseconds') end
 
-local joined, pushed, targets = {}, {}, {}
-for _, name in ipairs(redis.call('HKEYS', META)) do
-  joined[name] = true
-  if ARGV[3] == '1' and string.sub(name, 1, 1) == 'x' then targets[#targets + 1] = string.sub(name, 2) end
+local pushed, targets = {}, {}
+if ARGV[3] == '1' then
+  for _, name in ipairs(redis.call('HKEYS', META)) do
+    if string.sub(name, 1, 1) == 'x' then targets[#targets + 1] = string.sub(name, 2) end
+  end
 end
 for _, name in ipairs(redis.call('HKEYS', PARTIALS)) do pushed[name] = true end
-local missing, waiting = {}, {}
+local missing, waiting, attempts, beats = {}, {}, {}, {}
 for worker = 0, workers - 1 do
-  if not joined['t' .. worker] then missing[#missing + 1] = worker end
+  local heard = redis.call('HMGET', META, 'n' .. worker, 'b' .. worker)
+  if not heard[1] then missing[#missing + 1] = worker end
+  attempts[#attempts + 1] = tonumber(heard[1] or 0)
+  beats[#beats + 1] = tonumber(heard[2] or 0)
   if word == 'run' and not pushed['d' .. worker] then waiting[#waiting + 1] = worker end
 end
 if word == 'run' then
   redis.call('SET', CLIENT, '1', 'PX', ARGV[1])
   keep()
 end
-return {string.upper(word), version, workers, missing, waiting, why, ARGV[2] == '1' and newest_state() or '', targets}
+return {string.upper(word), version, workers, missing, waiting, why, ARGV[2] == '1' and newest_state() or '', targets,
+  attempts, beats}

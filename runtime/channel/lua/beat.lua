@@ -1,0 +1,16 @@
+-- Hear that an attempt is alive, and tell it if it is not needed any more.
+--
+-- KEYS  see prelude.lua
+-- ARGV  1 worker  2 token
+-- Reply {'OK' | 'DONE' | 'ABORT' | 'FENCED' | 'GONE', version, why}
+
+if not version then return {'GONE', 0, ''} end
+local worker = integer(ARGV[1], 0, workers - 1)
+if not worker then return refuse('worker ' .. ARGV[1] .. ' is not from 0 to ' .. (workers - 1)) end
+
+abort_if_client_is_gone()
+if word == 'done' then return {'DONE', version, ''} end
+if word == 'abort' then return {'ABORT', version, why} end
+if redis.call('HGET', META, 't' .. worker) ~= ARGV[2] then return {'FENCED', version, ''} end
+redis.call('HINCRBY', META, 'b' .. worker, 1)
+return {'OK', version, ''}

@@ -1,0 +1,243 @@
+"""The workers of a run: launched, watched, and launched again when one is lost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
+
+from lithops.wait import ALWAYS
+
+from ..channel.base import FencedError
+from ..channel.redis import Status
+from ..errors import RunError
+from ..events import WorkerLeft, WorkerLost, emit
+from .options import RunOptions
+from .outcome import WorkerReport
+from .worker import Job
+
+Launch = Callable[[list[Job]], tuple[Any, list[Any]]]
+"""Starts functions: the executor that they run on, and their futures."""
+
+
+SAME_GENERATION = 0.2
+"""Of the time limit: attempts that start so soon after others end with them, so that the run stops once."""
+
+
+@dataclass
+class Attempt:
+    """A function that was started to be a worker.
+
+    Attributes
+    ----------
+    job : Job
+        What it was told.
+    executor, future
+        Of Lithops.
+    launched : float
+        When, by `time.monotonic`.
+    """
+
+    job: Job
+    executor: Any
+    future: Any
+    launched: float
+
+    @property
+    def failure(self) -> str | None:
+        """Why it failed; None if it did not, or made room for another attempt."""
+        if not self.future.error:
+            return None
+        try:
+            self.future.status(throw_except=True)
+        except FencedError:
+            return None
+        except Exception as error:
+            return reason(error, self.job.memory_mb)
+        return "no reason was given"
+
+    @property
+    def report(self) -> WorkerReport | None:
+        """What it brought back, if it has.
+
+        Raises
+        ------
+        RunError
+            It is the result of something else.
+        """
+        if self.future.error or not (self.future.done or self.future.success):
+            return None
+        report = self.future.result()
+        if getattr(report, "run", None) != self.job.run:
+            raise RunError(
+                "Lithops brought results of another job, of an executor with the same id: create "
+                "a new executor in each process"
+            )
+        return report
+
+
+def reason(error: Exception, memory_mb: int | None) -> str:
+    """Why a function failed, in words; what it could have too little of is named."""
+    said = f"{type(error).__name__}: {error}"
+    if isinstance(error, MemoryError):
+        has = f"of {memory_mb} MB " if memory_mb else ""
+        said = f"out of memory, if it was not killed: more {has}helps, by runtime_memory or more workers ({said})"
+    if isinstance(error, TimeoutError):
+        said = f"it ran into the time limit of the function ({said})"
+    return said
+
+
+def why_lost(attempt: Attempt, joined: int, silence: float, now: float, options: RunOptions) -> str | None:
+    """Why an attempt counts as lost, or None if it does not.
+
+    Parameters
+    ----------
+    attempt : Attempt
+        The newest of a worker.
+    joined : int
+        The attempt that has joined, 0 if none.
+    silence : float
+        Seconds since that one was heard of.
+    now : float
+        By `time.monotonic`.
+    options : RunOptions
+        The limits.
+    """
+    if attempt.failure is not None:
+        return attempt.failure
+    number = attempt.job.attempt
+    if joined >= number:
+        return f"not heard of for {silence:.0f} s" if silence > options.silence_timeout else None
+    waited = now - attempt.launched
+    if number > 1 and waited > options.arrival_timeout:
+        return f"attempt {number} did not arrive in {waited:.0f} s"
+    return None
+
+
+class Crew:
+    """The workers of a run.
+
+    Parameters
+    ----------
+    jobs : list of Job
+        The first attempt of each worker.
+    launch : callable
+        Starts functions.
+    options : RunOptions
+        Limits, and who is told.
+    """
+
+    def __init__(self, jobs: list[Job], launch: Launch, options: RunOptions) -> None:
+        self._launch, self._options = launch, options
+        self._heard: list[tuple[tuple[int, int], float]] = [((0, 0), time.monotonic())] * len(jobs)
+        self._losses = [0] * len(jobs)
+        self._attempts: list[Attempt] = []
+        self._newest: dict[int, Attempt] = {}
+        self._generation: float | None = None  # when the attempts began whose time is up together
+        self._start([replace(job, is_last=options.retries == 0) for job in jobs])
+
+    def watch(self, status: Status, is_running: Callable[[], bool]) -> None:
+        """Launch the workers again that were lost, or whose time was up.
+
+        Parameters
+        ----------
+        status : Status
+            Of the run, which went on.
+        is_running : callable
+            Whether it still does: whoever ends a run fails after that.
+
+        Raises
+        ------
+        RunError
+            One was lost more often than it may be, or its function has too little time to get on.
+        """
+        self._ask_lithops()
+        now = time.monotonic()
+        lost: dict[int, str] = {}
+        left: list[int] = []
+        for worker, attempt in self._newest.items():
+            sign = (status.attempts[worker], status.beats[worker])
+            if sign != self._heard[worker][0]:
+                self._heard[worker] = (sign, now)
+            why = why_lost(attempt, sign[0], now - self._heard[worker][1], now, self._options)
+            if why is not None:
+                lost[worker] = why
+            elif attempt.report is not None and attempt.report.left:
+                left.append(worker)
+                if not attempt.report.trace.iterations:
+                    raise RunError(
+                        f"worker {worker} had {attempt.job.time_limit:.0f} s, which were over before it could "
+                        "begin an iteration: give functions a longer runtime_timeout, or take more workers"
+                    )
+        if (lost or left) and is_running():
+            self._replace(lost, left)
+
+    def reports(self, seconds: float, pause: Callable[[], object]) -> list[WorkerReport]:
+        """All reports, once the run is over; a worker that does not bring its own is launched again.
+
+        Parameters
+        ----------
+        seconds : float
+            That an attempt has for it.
+        pause : callable
+            What to do between two looks.
+        """
+        over = time.monotonic()
+        while True:
+            self._ask_lithops()
+            reports = [report for attempt in self._attempts if (report := attempt.report) is not None]
+            missing = set(self._newest) - {report.worker for report in reports if not report.left}
+            if not missing:
+                return reports
+            now = time.monotonic()
+            lost: dict[int, str] = {}
+            left: list[int] = []
+            for worker in missing:
+                attempt = self._newest[worker]
+                if attempt.failure is not None:
+                    lost[worker] = attempt.failure
+                elif attempt.report is not None:
+                    left.append(worker)
+                elif now - max(over, attempt.launched) > seconds:
+                    lost[worker] = f"the run has ended, and its report did not come in {seconds:.0f} s"
+            self._replace(lost, left)
+            pause()
+
+    def _replace(self, lost: dict[int, str], left: Iterable[int]) -> None:
+        retries = self._options.retries
+        for worker in left:
+            emit(self._options.callbacks, WorkerLeft(worker, self._newest[worker].job.attempt))
+        for worker, why in lost.items():
+            self._losses[worker] += 1
+            losses, attempt = self._losses[worker], self._newest[worker].job.attempt
+            emit(self._options.callbacks, WorkerLost(worker, attempt, why, replaced=losses <= retries))
+            if losses > retries:
+                times = f"{losses} times, at last: " if losses > 1 else ""
+                raise RunError(f"worker {worker} was lost: {times}{why}")
+        self._start([
+            replace(job, attempt=job.attempt + 1, is_last=self._losses[worker] == retries)
+            for worker, job in ((worker, self._newest[worker].job) for worker in (*lost, *left))
+        ])  # fmt: skip
+
+    def _start(self, jobs: list[Job]) -> None:
+        if jobs:
+            now = time.monotonic()
+            limit = jobs[0].time_limit
+            if self._generation is None or now - self._generation > SAME_GENERATION * limit:
+                self._generation = now
+            left = limit - (now - self._generation)
+            executor, futures = self._launch([replace(job, time_limit=left) for job in jobs])
+            started = [Attempt(job, executor, future, now) for job, future in zip(jobs, futures, strict=True)]
+            self._attempts += started
+            self._newest |= {attempt.job.worker: attempt for attempt in started}
+
+    def _ask_lithops(self) -> None:
+        for executor, group in groupby(self._attempts, key=lambda attempt: attempt.executor):
+            executor.wait(
+                [attempt.future for attempt in group],
+                throw_except=False,
+                return_when=ALWAYS,
+                show_progressbar=False,
+            )
