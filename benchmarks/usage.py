@@ -1,0 +1,110 @@
+"""What a Redis server did between two moments, by its own account."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from itertools import pairwise
+
+from biglambda.runtime.channel.connect import connect
+
+_SAMPLES = 30
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a server did.
+
+    Attributes
+    ----------
+    calls : Counter
+        How often each command ran, also inside scripts.
+    requests : float
+        How often it read from a connection: a transaction that is sent at once counts once.
+    cpu : float
+        Seconds of user and system time.
+    bytes_in, bytes_out : float
+        What it received and sent.
+    blocked : int
+        Clients that wait in a blocking command.
+    """
+
+    calls: Counter[str]
+    requests: float
+    cpu: float
+    bytes_in: float
+    bytes_out: float
+    blocked: int = 0
+
+    def less(self, other: Usage, times: int = 1) -> Usage:
+        """What is left without so many times the other."""
+        calls = Counter(self.calls)
+        calls.subtract({name: times * count for name, count in other.calls.items()})
+        return Usage(
+            +calls,
+            self.requests - times * other.requests,
+            self.cpu - times * other.cpu,
+            self.bytes_in - times * other.bytes_in,
+            self.bytes_out - times * other.bytes_out,
+            self.blocked,
+        )
+
+
+class Meter:
+    """Reads a server's counters by INFO, and takes off what reading them costs.
+
+    Parameters
+    ----------
+    url : str
+        See `connect`.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._client = connect(url)
+        self._readings = 0
+        readings = [self._read() for _ in range(_SAMPLES + 1)]
+        steps = [after.less(before) for before, after in pairwise(readings)]
+        self._cost = Usage(
+            Counter(info=1),
+            1,
+            *(
+                statistics.median(getattr(step, name) for step in steps)
+                for name in ("cpu", "bytes_in", "bytes_out")
+            ),
+        )
+
+    def begin(self) -> None:
+        """What `used` says is counted from here."""
+        self._before, self._readings = self._read(), 0
+
+    def used(self) -> Usage:
+        """What the server did since `begin`."""
+        return self._read().less(self._before).less(self._cost, times=self._readings)
+
+    def wait_for_blocked(self, clients: int, seconds: float = 60.0) -> None:
+        """Wait until so many clients wait in a blocking command."""
+        deadline, pause = time.monotonic() + seconds, threading.Event()
+        while (blocked := self._read().blocked) < clients:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{blocked} of {clients} workers wait for the next state after {seconds:.0f} s")
+            pause.wait(2e-3)
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._client.close()
+
+    def _read(self) -> Usage:
+        said = self._client.info("cpu", "commandstats", "stats", "clients")
+        self._readings += 1
+        calls = {name[8:].lower(): one["calls"] for name, one in said.items() if name.startswith("cmdstat_")}
+        return Usage(
+            Counter(calls),
+            said["total_reads_processed"],
+            said["used_cpu_user"] + said["used_cpu_sys"],
+            said["total_net_input_bytes"],
+            said["total_net_output_bytes"],
+            said["blocked_clients"],
+        )
