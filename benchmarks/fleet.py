@@ -2,8 +2,8 @@
 
 Workers without work: real connections and the real channel, many workers to a process, k-means' partials and
 states. The last worker pushes when all others wait for the next state, and the release takes from there until
-the last of them has it. Threads of this machine share its CPUs with the server, and each of them has to read the
-state: with hundreds of workers the release is mostly that, and shorter where workers have machines of their own.
+the last of them has it. The workers share the machine's CPUs with the server, and each of them has to read the state:
+if they had machines of their own, the server's CPU time and the network's would be left of the release.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ class Iteration:
     commands, bytes_in, bytes_out, cpu : float
         Per worker: commands that clients sent (a script is one), bytes that the server received and sent, and
         seconds of its CPUs.
+    release_cpu : float
+        Seconds of the server's CPUs, for all workers together, from the last push on.
     release : float
         Seconds from the last push to the last worker that has the next state.
     """
@@ -47,6 +49,7 @@ class Iteration:
     bytes_in: float
     bytes_out: float
     cpu: float
+    release_cpu: float
     release: float
 
 
@@ -110,16 +113,20 @@ def fleet(url: str, workers: int, k: int, d: int) -> Iterator[Callable[[], Itera
                 meter.begin()
                 crowd.start("iterate")
                 meter.wait_for_blocked(workers - 1)
+                pushing = meter.used()
+                meter.begin()
                 pushed = time.monotonic()
                 push_last()
                 here = time.monotonic()
                 _, ended = crowd.join()
-                used = meter.used()
+                releasing = meter.used()
+                used = pushing.plus(releasing)
                 return Iteration(
                     commands_sent(used) / workers,
                     used.bytes_in / workers,
                     used.bytes_out / workers,
                     used.cpu / workers,
+                    releasing.cpu,
                     float(max(here, *ended) - pushed),
                 )
 
@@ -161,14 +168,15 @@ def main() -> None:
         print(json.dumps(rows))
         return
     fewest = min(options.workers)
-    print(f"d = {options.d}, medians of {options.iterations} iterations; all but the release per worker")
-    print("   k  workers  commands  bytes in  bytes out  server CPU (x)     release (x)")
+    print(f"d = {options.d}, medians of {options.iterations} iterations; per worker, but for the release")
+    print("   k  workers  commands  bytes in  bytes out  server CPU (x)   its release CPU (x)    release (x)")
     for (workers, k), found in measured.items():
         one, first = median(found), median(measured[fewest, k])
         print(
             f"{k:>4} {workers:>8} {one.commands:>9.2f} {one.bytes_in:>9.0f} {one.bytes_out:>10.0f}"
-            f" {1e6 * one.cpu:>6.0f} us {one.cpu / first.cpu:>5.1f} {1e3 * one.release:>7.1f} ms"
-            f" {one.release / first.release:>5.1f}"
+            f" {1e6 * one.cpu:>6.0f} us {one.cpu / first.cpu:>5.1f}"
+            f" {1e3 * one.release_cpu:>10.2f} ms {one.release_cpu / first.release_cpu:>7.1f}"
+            f" {1e3 * one.release:>7.1f} ms {one.release / first.release:>5.1f}"
         )
     print(f"(x): times that of {fewest} workers")
 

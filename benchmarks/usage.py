@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from biglambda.runtime.channel.connect import connect
 
-_SAMPLES = 30
+_SAMPLES = 11
 
 
 @dataclass(frozen=True)
@@ -39,16 +39,16 @@ class Usage:
     bytes_out: float
     blocked: int = 0
 
-    def less(self, other: Usage, times: int = 1) -> Usage:
-        """What is left without so many times the other."""
-        calls = Counter(self.calls)
-        calls.subtract({name: times * count for name, count in other.calls.items()})
+    def plus(self, other: Usage, times: int = 1) -> Usage:
+        """The sum of it and so many times the other; what is left if that is a negative number."""
+        names = self.calls.keys() | other.calls.keys()
+        calls = Counter({name: self.calls[name] + times * other.calls[name] for name in names})
         return Usage(
             +calls,
-            self.requests - times * other.requests,
-            self.cpu - times * other.cpu,
-            self.bytes_in - times * other.bytes_in,
-            self.bytes_out - times * other.bytes_out,
+            self.requests + times * other.requests,
+            self.cpu + times * other.cpu,
+            self.bytes_in + times * other.bytes_in,
+            self.bytes_out + times * other.bytes_out,
             self.blocked,
         )
 
@@ -63,26 +63,22 @@ class Meter:
     """
 
     def __init__(self, url: str) -> None:
-        self._client = connect(url)
-        self._readings = 0
-        readings = [self._read() for _ in range(_SAMPLES + 1)]
-        steps = [after.less(before) for before, after in pairwise(readings)]
-        self._cost = Usage(
-            Counter(info=1),
-            1,
-            *(
-                statistics.median(getattr(step, name) for step in steps)
-                for name in ("cpu", "bytes_in", "bytes_out")
-            ),
-        )
+        self._client, self._readings = connect(url), 0
 
     def begin(self) -> None:
         """What `used` says is counted from here."""
-        self._before, self._readings = self._read(), 0
+        readings = [self._read() for _ in range(_SAMPLES)]
+        steps = [after.plus(before, -1) for before, after in pairwise(readings)]
+        cpu, bytes_in, bytes_out = (
+            statistics.median(getattr(step, name) for step in steps) for name in ("cpu", "bytes_in", "bytes_out")
+        )
+        # Now, not once for all: what INFO says gets longer with every command that the server comes to know.
+        self._cost = Usage(Counter(info=1), 1, cpu, bytes_in, bytes_out)
+        self._before, self._readings = readings[-1], 0
 
     def used(self) -> Usage:
         """What the server did since `begin`."""
-        return self._read().less(self._before).less(self._cost, times=self._readings)
+        return self._read().plus(self._before, -1).plus(self._cost, -self._readings)
 
     def wait_for_blocked(self, clients: int, seconds: float = 60.0) -> None:
         """Wait until so many clients wait in a blocking command."""
