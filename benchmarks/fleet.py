@@ -2,8 +2,8 @@
 
 Workers without work: real connections and the real channel, many workers to a process, k-means' partials and
 states. The last worker pushes when all others wait for the next state, and the release takes from there until
-the last of them has it. The workers share the machine's CPUs with the server, and each of them has to read the state:
-if they had machines of their own, the server's CPU time and the network's would be left of the release.
+the last of them has it. All of them share this machine's CPUs with the server, and most of a release is their
+turn to read the state: on machines of their own, what the server's CPU takes would be left, and the network.
 """
 
 from __future__ import annotations

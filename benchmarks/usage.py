@@ -93,7 +93,7 @@ class Meter:
         self._client.close()
 
     def _read(self) -> Usage:
-        said = self._client.info("cpu", "commandstats", "stats", "clients")
+        said = self._client.info("all")
         self._readings += 1
         calls = {name[8:].lower(): one["calls"] for name, one in said.items() if name.startswith("cmdstat_")}
         return Usage(
