@@ -40,7 +40,7 @@ class Usage:
     blocked: int = 0
 
     def plus(self, other: Usage, times: int = 1) -> Usage:
-        """The sum of it and so many times the other; what is left if that is a negative number."""
+        """The sum of both, the other taken so many times; a negative number takes it off."""
         names = self.calls.keys() | other.calls.keys()
         calls = Counter({name: self.calls[name] + times * other.calls[name] for name in names})
         return Usage(
