@@ -262,7 +262,7 @@ def test_a_killed_worker_is_launched_again_and_changes_no_bit(monkeypatch: pytes
             if len(iterations) == 1 and len(lost) < 2:
                 os.kill(functions("replaced")[-1], signal.SIGKILL)
 
-    result = fit_kmeans(Slow.x, 100, workers=3, inner_workers=1, callbacks=[kill], **Slow.options)
+    result = fit_kmeans(Slow.x, 300, workers=3, inner_workers=1, callbacks=[kill], **Slow.options)
     assert len(lost) == 2
     assert all(event.replaced and "SIGKILL" in event.why for event in lost)
     Slow.assert_undisturbed(result)
@@ -272,12 +272,12 @@ def test_a_killed_worker_is_launched_again_and_changes_no_bit(monkeypatch: pytes
 class Slow:
     """Rows and options of a fit of some seconds, and the same fit in this process."""
 
-    x = np.random.default_rng(0).standard_normal((60_000, 8))
-    options: ClassVar[dict[str, Any]] = {"init": x[:100], "max_iter": 150, "tol": 0.0}
+    x = np.random.default_rng(0).standard_normal((200_000, 8))
+    options: ClassVar[dict[str, Any]] = {"init": x[:300], "max_iter": 1000, "tol": 0.0}
 
     @classmethod
     def assert_undisturbed(cls, result: KMeansResult) -> None:
-        alone = fit_kmeans(cls.x, 100, **cls.options)
+        alone = fit_kmeans(cls.x, 300, **cls.options)
         assert result.centers.tobytes() == alone.centers.tobytes()
         assert result.labels.tobytes() == alone.labels.tobytes()
 
@@ -301,7 +301,7 @@ def test_a_function_that_is_not_heard_of_any_more_is_replaced(
                 os.kill(process, signals[0])
 
     result = fit_kmeans(
-        Slow.x, 100, workers=3, inner_workers=1, silence_timeout=4.0, callbacks=[stop], **Slow.options
+        Slow.x, 300, workers=3, inner_workers=1, silence_timeout=4.0, callbacks=[stop], **Slow.options
     )
     assert [event.why.partition(" for ")[0] for event in lost] == ["not heard of"]
     Slow.assert_undisturbed(result)
@@ -317,16 +317,14 @@ def test_functions_whose_time_is_up_make_room_for_others() -> None:
         },
         "localhost": {"version": 1, "runtime": sys.executable, "worker_processes": 2},
     }  # fmt: skip
-    x, options = np.tile(Slow.x, (5, 1)), {"init": Slow.x[:300], "max_iter": 400, "tol": 0.0}
     with lithops.FunctionExecutor(config=config, log_level=None) as executor:
         result = fit_kmeans(
-            x, 300, workers=2, inner_workers=1, executor=executor, retries=0, callbacks=[events.append], **options,
+            Slow.x, 300, workers=2, inner_workers=1, executor=executor, retries=0, callbacks=[events.append],
+            **Slow.options,
         )  # fmt: skip
     assert {event.worker for event in events if isinstance(event, WorkerLeft)} == {0, 1}
     assert not any(isinstance(event, WorkerLost) for event in events)
-    alone = fit_kmeans(x, 300, **options)
-    assert result.centers.tobytes() == alone.centers.tobytes()
-    assert result.labels.tobytes() == alone.labels.tobytes()
+    Slow.assert_undisturbed(result)
 
 
 def test_too_little_time_for_an_iteration_is_said() -> None:
@@ -341,7 +339,7 @@ def test_too_little_time_for_an_iteration_is_said() -> None:
         lithops.FunctionExecutor(config=config, log_level=None) as executor,
         pytest.raises(RunError, match=r"worker \d had 10 s, .* longer runtime_timeout"),
     ):
-        fit_kmeans(Slow.x, 100, workers=2, executor=executor)
+        fit_kmeans(Slow.x, 300, workers=2, executor=executor)
 
 
 def parent_of(process: int) -> int:
