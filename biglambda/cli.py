@@ -1,4 +1,4 @@
-"""The command line: ``biglambda kmeans``, ``biglambda logreg``, ``biglambda demo``, ``biglambda bench``."""
+"""The command line: ``biglambda`` and ``kmeans``, ``logreg``, ``demo``, ``bench`` or ``chaos``."""
 
 from __future__ import annotations
 
@@ -109,6 +109,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.set_defaults(command=_demo)
 
+    _add_chaos(
+        commands.add_parser(
+            "chaos",
+            help="kill workers and cut connections, and compare the bits",
+            description="Run fits on this machine whose workers are killed, started twice and cut off from Redis; "
+            "the results must have the bits of undisturbed ones.",
+        )
+    )
+
     bench = commands.add_parser("bench", help="measure the kernels on this machine", description="Measure.")
     benches = bench.add_subparsers(required=True, metavar="WHAT")
     kernels = benches.add_parser(
@@ -119,6 +128,40 @@ def _parser() -> argparse.ArgumentParser:
     add_arguments(kernels)
     kernels.set_defaults(command=run)
     return parser
+
+
+def _add_chaos(chaos: argparse.ArgumentParser) -> None:
+    chaos.add_argument("--kills", type=int, default=50, metavar="N", help="workers killed in a run (default: 50)")
+    chaos.add_argument("--workers", type=int, default=13, metavar="W", help="(default: 13)")
+    chaos.add_argument("--iterations", type=int, default=25, metavar="I", help="of each run (default: 25)")
+    chaos.add_argument("--twice", type=int, default=5, metavar="N", help="functions that start twice (default: 5)")
+    chaos.add_argument(
+        "--cuts",
+        type=float,
+        default=0.05,
+        metavar="P",
+        help="probability that a connection is dropped when something comes over it (default: %(default)s)",
+    )
+    chaos.add_argument("--runs", type=int, default=1, metavar="N", help="of each algorithm (default: 1)")
+    chaos.add_argument("--seed", type=int, default=0, metavar="SEED", help="of the first run (default: 0)")
+    chaos.set_defaults(command=_chaos)
+
+
+def _chaos(options: argparse.Namespace) -> int:
+    from .chaos import ALGORITHMS, Plan, run
+
+    failed = 0
+    for number in range(options.runs):
+        plan = Plan(
+            options.workers, options.iterations, options.kills, options.twice, options.cuts, options.seed + number
+        )
+        for algorithm in ALGORITHMS:
+            report = run(algorithm, plan)
+            failed += not report.is_good
+            print(f"{algorithm}, seed {plan.seed}: {report}", flush=True)
+    if failed:
+        print(f"biglambda: {failed} of {2 * options.runs} runs went wrong", file=sys.stderr)
+    return int(failed > 0)
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from lithops import FunctionExecutor
+
 from .. import bsp
 from ..algorithm import Algorithm
 from ..channel.redis import RunControl, Status, check_server
@@ -66,7 +68,7 @@ def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options:
 
         def launch(jobs: list[Job]) -> tuple[Any, list[Any]]:
             on = executor
-            if jobs[0].attempt > 1 and directory is not None:
+            if jobs[0].attempt > 1 and isinstance(executor, FunctionExecutor) and directory is not None:
                 # Lithops' localhost backend starts no job of an executor before the one before has ended.
                 on = stack.enter_context(_localhost_executor(len(jobs), directory))
             return on, _launch(on, jobs)
