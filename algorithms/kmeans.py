@@ -119,6 +119,8 @@ def fit_kmeans(
     stall_timeout: float = 900.0,
     silence_timeout: float = 15.0,
     retries: int = 2,
+    checkpoint: Any = None,
+    resume: str | None = None,
 ) -> KMeansResult:
     """Fit k-means with Lloyd's algorithm.
 
@@ -174,6 +176,12 @@ def fit_kmeans(
         Seconds without a sign of life after which a worker counts as lost; it gives one every 2 s.
     retries : int
         How often each worker may be lost: it is launched again, reads its rows again, and goes on.
+    checkpoint : path, optional
+        A directory where the client keeps the newest state of a run that goes on, in RUN.checkpoint, every 30 s.
+    resume : str, optional
+        The name of a run whose client, or Redis, died: this fit goes on where it was. The name is in the event
+        `RunStarted` and of the checkpoint; without a directory of these it must have died minutes ago. Data and
+        parameters must be the same, `workers` may be others.
 
     Returns
     -------
@@ -206,17 +214,9 @@ def fit_kmeans(
     if isinstance(init, str) and init not in INITS:
         raise ValueError(f"init={init!r}: {_ALLOWED_INIT} shape ({k}, d)")
     options = RunOptions(
-        workers,
-        inner,
-        inner_workers,
-        executor,
-        redis,
-        callbacks,
-        arrival_timeout,
-        stall_timeout,
-        silence_timeout,
-        retries,
-    )
+        workers, inner, inner_workers, executor, redis, callbacks,
+        arrival_timeout, stall_timeout, silence_timeout, retries, checkpoint, resume=resume,
+    )  # fmt: skip
     source = describe(data, columns=columns, header=header, delimiter=delimiter, dtype=dtype)
     if source.n_rows is not None and k > source.n_rows:
         raise DataError(

@@ -257,6 +257,8 @@ def fit_logistic_regression(
     stall_timeout: float = 900.0,
     silence_timeout: float = 15.0,
     retries: int = 2,
+    checkpoint: Any = None,
+    resume: str | None = None,
 ) -> LogisticRegressionResult:
     """Fit a logistic regression by full-batch gradient descent, with an intercept and without a penalty.
 
@@ -279,7 +281,7 @@ def fit_logistic_regression(
     columns, header, delimiter, dtype
         As in `fit_kmeans`.
     workers, inner, inner_workers, executor, redis, callbacks, arrival_timeout, stall_timeout,
-    silence_timeout, retries
+    silence_timeout, retries, checkpoint, resume
         As in `fit_kmeans`.
 
     Returns
@@ -304,17 +306,9 @@ def fit_logistic_regression(
     max_iter = check_whole("max_iter", max_iter, low=1)
     tol = check_number("tol", tol, low=0.0)
     options = RunOptions(
-        workers,
-        inner,
-        inner_workers,
-        executor,
-        redis,
-        callbacks,
-        arrival_timeout,
-        stall_timeout,
-        silence_timeout,
-        retries,
-    )
+        workers, inner, inner_workers, executor, redis, callbacks,
+        arrival_timeout, stall_timeout, silence_timeout, retries, checkpoint, resume=resume,
+    )  # fmt: skip
     if target is None:
         raise TypeError("target is None: allowed are an array, a .npy path, and a column's name or number")
     source = describe(data, target, columns=columns, header=header, delimiter=delimiter, dtype=dtype)

@@ -254,7 +254,7 @@ class Executor:
     def _make_deadly(self, chance: random.Random) -> None:
         call = Link.script
 
-        def script(link: Link, name: str, *args: Any, **options: Any) -> list[Any]:
+        def script(link: Link, name: str, *args: Any, **options: Any) -> Any:
             dies = chance.random() < DEADLY.get(name, 0.0)
             before = chance.random() < 0.5
             if dies and before:
@@ -265,7 +265,7 @@ class Executor:
                 self._die(f"after {name}{got}")
             return reply
 
-        Link.script = script  # type: ignore[method-assign]
+        Link.script = script  # type: ignore[method-assign, assignment]
 
     def _die(self, point: str) -> None:
         with self._to_kill.get_lock():

@@ -29,6 +29,7 @@ from ..errors import RunError
 from ..events import IterationDone, RunEnded, RunStarted, TargetsMixed, WorkersJoined, emit
 from ..private import PrivateDirectory, write_private
 from ..target import MixedTargetsWarning, mixture, shown
+from .checkpoint import Checkpoints, find, kind_of
 from .crew import Crew
 from .options import RunOptions
 from .outcome import Outcome, gather
@@ -57,7 +58,13 @@ def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options:
             source = stack.enter_context(_spooled(source, executor, directory, name))
         control = RunControl(url, name, workers)
         stack.callback(control.close)
-        control.create(bsp.first_envelope(algorithm, source))
+        kind = kind_of(algorithm, source)
+        first_envelope = {**bsp.first_envelope(algorithm, source), "of": kind}
+        if options.resume is not None:
+            found = find(options.resume, options.checkpoint, url, kind)
+            first_envelope["state"] = found.envelope["state"]
+        checkpoints = Checkpoints(options.checkpoint, name, kind, options.checkpoint_interval)
+        control.create(first_envelope)
         stack.enter_context(control.keep_alive())  # while Lithops launches, and while callbacks take their time
         where = _address(url, directory)
         memory_mb = None if _is_local(executor) else _runtime_memory(executor)
@@ -77,13 +84,14 @@ def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options:
         try:
             crew = Crew([replace(first, worker=worker) for worker in range(workers)], launch, options)
             emit(options.callbacks, RunStarted(name, workers, options.inner, algorithm.total_iterations))
-            envelope = _watch(control, executor, crew, algorithm, options)
+            envelope = _watch(control, executor, crew, algorithm, options, checkpoints)
             pause = threading.Event()  # Lithops has nothing to wait on but its own polling
             reports = crew.reports(RESULT_TIMEOUT, lambda: pause.wait(FUTURES_POLL))
         except BaseException as error:
             control.abort(error)
             emit(options.callbacks, RunEnded(name, f"{type(error).__name__}: {error}"))
             raise
+        checkpoints.remove()
     emit(options.callbacks, RunEnded(name, None))
     return gather(name, envelope["state"], reports, launched, time.perf_counter() - start, memory_mb)
 
@@ -235,7 +243,12 @@ def _spooled(source: Source, executor: Any, directory: Path | None, name: str) -
 
 
 def _watch(
-    control: RunControl, executor: Any, crew: Crew, algorithm: Algorithm, options: RunOptions
+    control: RunControl,
+    executor: Any,
+    crew: Crew,
+    algorithm: Algorithm,
+    options: RunOptions,
+    checkpoints: Checkpoints,
 ) -> bsp.Envelope:
     """Follow the run to its end, and return the last envelope.
 
@@ -264,6 +277,7 @@ def _watch(
         if seen is None or status.iteration != seen.iteration:
             changed = now
             if status.newest is not None and status.iteration > 1:
+                checkpoints.keep(status.iteration, status.newest)
                 metrics = algorithm.metrics(status.newest["state"])
                 emit(options.callbacks, IterationDone(status.iteration - 1, metrics))
         seen = status

@@ -15,10 +15,12 @@ from ..data import Source
 from ..events import IterationDone, RunEnded, RunStarted, WorkersJoined, emit
 from ..inner import make_inner
 from ..trace import Trace
+from .checkpoint import Checkpoints, find, kind_of
 from .options import RunOptions
 from .outcome import Outcome, WorkerReport, gather
 
 NAME = "local"
+"""Of all runs in this process, and of their checkpoint."""
 
 
 class _Announcing(LocalChannel):
@@ -46,19 +48,27 @@ def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options:
     callbacks, trace = options.callbacks, Trace()
     emit(callbacks, RunStarted(NAME, 1, options.inner, algorithm.total_iterations))
 
+    kind = kind_of(algorithm, source)
+    first = {**bsp.first_envelope(algorithm, source), "of": kind}
+    if options.resume is not None:
+        first["state"] = find(options.resume, options.checkpoint, options.redis, kind).envelope["state"]
+    checkpoints = Checkpoints(options.checkpoint, NAME, kind, options.checkpoint_interval)
+
     def announce(iteration: int, envelope: State) -> None:
+        checkpoints.keep(iteration, envelope)
         emit(callbacks, IterationDone(iteration, algorithm.metrics(envelope["state"])))
 
     try:
         with make_inner(options.inner, options.inner_workers) as inner:
             emit(callbacks, WorkersJoined(1, 1))
             read = partial(source.read, 0, 1, inner.workers)
-            channel = _Announcing(bsp.first_envelope(algorithm, source), trace, announce)
+            channel = _Announcing(first, trace, announce)
             state, rows = bsp.run(algorithm, read, inner, channel, trace)
     except BaseException as error:
         emit(callbacks, RunEnded(NAME, f"{type(error).__name__}: {error}"))
         raise
     memory = {name: rows.memory[name] for name in outputs}
     done = WorkerReport(NAME, 0, len(rows), inner.workers, memory, trace, algorithm.target(), started)
+    checkpoints.remove()
     emit(callbacks, RunEnded(NAME, None))
     return gather(NAME, state, [done], started, time.perf_counter() - start)

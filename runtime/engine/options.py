@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,12 @@ class RunOptions:
         Seconds without a sign of life after which a worker counts as lost; it gives one every 2 s.
     retries : int
         How often each worker may be lost: it is launched again.
+    checkpoint : path, optional
+        A directory for the run's newest state.
+    checkpoint_interval : float
+        Seconds between two checkpoints.
+    resume : str, optional
+        The name of a run to go on with.
     """
 
     workers: int = 1
@@ -52,6 +59,9 @@ class RunOptions:
     stall_timeout: float = 900.0
     silence_timeout: float = 15.0
     retries: int = 2
+    checkpoint: Path | None = None
+    checkpoint_interval: float = 30.0
+    resume: str | None = None
 
     @property
     def in_process(self) -> bool:
@@ -69,12 +79,18 @@ class RunOptions:
         check_inner(self.inner, self.inner_workers)
         if isinstance(self.retries, bool) or not isinstance(self.retries, int | np.integer) or self.retries < 0:
             raise ValueError(f"retries={self.retries!r}: allowed are whole numbers from 0")
-        for name in ("arrival_timeout", "stall_timeout", "silence_timeout"):
+        for name in ("arrival_timeout", "stall_timeout", "silence_timeout", "checkpoint_interval"):
             seconds = getattr(self, name)
             if not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
                 raise ValueError(f"{name}={seconds!r}: allowed are positive seconds")
         if self.redis is not None and not isinstance(self.redis, str):
             raise TypeError(f"redis is a {type(self.redis).__name__}: allowed is a URL such as redis://host:6379")
+        if self.checkpoint is not None:
+            object.__setattr__(self, "checkpoint", Path(self.checkpoint))
+            if not Path(self.checkpoint).is_dir():
+                raise ValueError(f"checkpoint={str(self.checkpoint)!r}: there is no such directory")
+        if self.resume is not None and not isinstance(self.resume, str):
+            raise TypeError(f"resume is a {type(self.resume).__name__}: allowed is the name of a run")
         if not isinstance(self.callbacks, list | tuple):
             raise TypeError(f"callbacks is {self.callbacks!r}: allowed is a list of functions")
         for callback in self.callbacks:

@@ -1,0 +1,140 @@
+"""How far a run is, in a file: what is left of it when its client, or its Redis, has died."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import bsp
+from ..algorithm import Algorithm
+from ..channel import codec
+from ..channel.redis import RunControl
+from ..data import Source
+from ..errors import RunError
+
+SUFFIX = ".checkpoint"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A state of a run.
+
+    Attributes
+    ----------
+    iteration : int
+        The one that it belongs to.
+    of : dict
+        What kind of run it is, see `kind_of`.
+    envelope : dict
+        What travels between workers.
+    """
+
+    iteration: int
+    of: dict[str, object]
+    envelope: bsp.Envelope
+
+
+def kind_of(algorithm: Algorithm, source: Source) -> dict[str, object]:
+    """What a run must have in common with the one that it goes on with."""
+    return {
+        "algorithm": algorithm.name,
+        "features": source.n_features,
+        "dtype": str(source.dtype),
+        "target": source.has_target,
+    }
+
+
+class Checkpoints:
+    """Writes the states of a run to a file, one in the place of the other.
+
+    Parameters
+    ----------
+    directory : Path or None
+        Where to; nowhere if None.
+    run : str
+        Its name is that of the file.
+    of : dict
+        See `kind_of`.
+    every : float
+        Seconds between two of them at least.
+    """
+
+    def __init__(self, directory: Path | None, run: str, of: dict[str, object], every: float) -> None:
+        self._path = None if directory is None else directory / f"{run}{SUFFIX}"
+        self._of, self._every = of, every
+        self._written = time.monotonic()
+
+    def keep(self, iteration: int, envelope: bsp.Envelope) -> None:
+        """Write a state, unless it is too soon for that."""
+        now = time.monotonic()
+        if self._path is None or now - self._written < self._every:
+            return
+        self._written = now
+        data = codec.encode({"iteration": iteration, "of": self._of, "envelope": envelope})
+        handle, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=self._path.name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, self._path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+
+    def remove(self) -> None:
+        """The run has its result: nobody needs the file any more."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+
+def read(directory: Path, run: str) -> Checkpoint | None:
+    """The checkpoint of a run, if there is one.
+
+    Raises
+    ------
+    RunError
+        The file is not that of a checkpoint.
+    """
+    path = directory / f"{run}{SUFFIX}"
+    try:
+        kept = codec.decode(path.read_bytes())
+        return Checkpoint(int(kept["iteration"]), kept["of"], kept["envelope"])
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} is no checkpoint: {error}") from error
+
+
+def find(run: str, directory: Path | None, url: str | None, kind: dict[str, object]) -> Checkpoint:
+    """The newest state that there is of a run whose client died, in its Redis or in a file.
+
+    If it still goes on, it is ended.
+
+    Raises
+    ------
+    RunError
+        There is none, or it is of another kind of run.
+    """
+    found = [read(directory, run)] if directory is not None else []
+    if url is not None:
+        control = RunControl(url, run, 1)
+        status = control.status()
+        if status.newest is not None and "of" in status.newest:
+            found.append(Checkpoint(status.iteration, status.newest["of"], status.newest))
+        if status.state == "running":
+            control.abort(RunError("another client goes on with this run"))
+        control.close()
+    newest = max((one for one in found if one is not None), key=lambda one: one.iteration, default=None)
+    if newest is None:
+        places = [place for place, is_one in (("the checkpoints", directory), ("Redis", url)) if is_one]
+        raise RunError(
+            f"resume={run!r}: nothing of this run is in {' or '.join(places) or 'a place that was given'}. States "
+            "stay in Redis for some minutes after a client died; for longer, give checkpoint=, a directory"
+        )
+    if newest.of != kind:
+        raise RunError(f"resume={run!r}: that was a run of {newest.of}, and this is one of {kind}")
+    return newest

@@ -1,0 +1,125 @@
+"""Runs whose client or Redis died go on where they were, and end with the same bits."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from biglambda import RunError, fit_kmeans, fit_logistic_regression
+from biglambda.algorithms.kmeans import kmeans_algorithm
+from biglambda.runtime.data import describe
+from biglambda.runtime.engine import RunOptions, run
+from biglambda.runtime.engine.checkpoint import SUFFIX
+from biglambda.runtime.events import Event, IterationDone
+
+X = np.random.default_rng(0).standard_normal((20_000, 6))
+OPTIONS = {"init": X[:40], "max_iter": 60, "tol": 0.0}
+
+
+class Stop(Exception):
+    pass
+
+
+def interrupted(directory: Path, workers: int, redis: str | None, at: int = 9) -> None:
+    """A run that fails in the middle, and leaves a checkpoint."""
+
+    def stop(event: Event) -> None:
+        if isinstance(event, IterationDone) and event.iteration >= at:
+            raise Stop
+
+    source = describe(X)
+    algorithm = kmeans_algorithm(source, 40, X[:40], 1, 60, 0.0, 0)
+    with pytest.raises(Stop):
+        run(
+            source, algorithm, ("labels",),
+            RunOptions(
+                workers, inner_workers=1, redis=redis, checkpoint=directory, checkpoint_interval=1e-9,
+                callbacks=[stop],
+            ),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_run_goes_on_from_its_checkpoint_with_as_many_workers_as_one_likes(
+    workers: int, tmp_path: Path, redis_url: str
+) -> None:
+    interrupted(tmp_path, workers, redis_url)
+    (kept,) = tmp_path.iterdir()
+    assert kept.stat().st_mode & 0o777 == 0o600
+    done: list[int] = []
+
+    def count(event: Event) -> None:
+        if isinstance(event, IterationDone):
+            done.append(event.iteration)
+
+    result = fit_kmeans(
+        X, 40, workers=3 - workers, redis=redis_url, checkpoint=tmp_path, resume=kept.name.removesuffix(SUFFIX),
+        callbacks=[count], **OPTIONS,
+    )  # fmt: skip
+    alone = fit_kmeans(X, 40, **OPTIONS)
+    assert result.centers.tobytes() == alone.centers.tobytes()
+    assert result.labels.tobytes() == alone.labels.tobytes()
+    assert result.n_iter == alone.n_iter
+    if workers == 2:  # then the second part is in this process, and no iteration is missed
+        assert len(done) < alone.n_iter
+
+
+CLIENT = """
+import sys
+import numpy as np
+from biglambda import fit_kmeans
+from biglambda.runtime.events import IterationDone, RunStarted
+def tell(event):
+    if isinstance(event, RunStarted):
+        print(event.run, flush=True)
+    if isinstance(event, IterationDone) and event.iteration > 5:
+        print("iterating", flush=True)
+if __name__ == "__main__":
+    x = np.random.default_rng(0).standard_normal((20_000, 6))
+    x = np.tile(x, (20, 1))
+    fit_kmeans(x, 300, init=x[:300], max_iter=400, tol=0.0, workers=2, redis=sys.argv[1], callbacks=[tell])
+"""
+
+
+def test_a_run_whose_client_was_killed_goes_on_from_redis(redis_url: str) -> None:
+    client = subprocess.Popen(
+        [sys.executable, "-c", CLIENT, redis_url], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert client.stdout is not None
+    name = client.stdout.readline().strip()
+    assert client.stdout.readline().strip() == "iterating"
+    os.kill(client.pid, signal.SIGKILL)
+    client.wait()
+    x = np.tile(X, (20, 1))
+    options = {"init": x[:300], "max_iter": 400, "tol": 0.0}
+    result = fit_kmeans(x, 300, redis=redis_url, resume=name, **options)
+    alone = fit_kmeans(x, 300, **options)
+    assert result.centers.tobytes() == alone.centers.tobytes()
+    assert result.labels.tobytes() == alone.labels.tobytes()
+    client.stdout.close()
+
+
+def test_a_result_leaves_no_checkpoint(tmp_path: Path) -> None:
+    fit_kmeans(X, 3, max_iter=3, checkpoint=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_go_on_is_named(tmp_path: Path, redis_url: str) -> None:
+    with pytest.raises(RunError, match=r"resume='lost': nothing of this run is in the checkpoints or Redis"):
+        fit_kmeans(X, 3, checkpoint=tmp_path, redis=redis_url, resume="lost")
+    with pytest.raises(ValueError, match="no such directory"):
+        fit_kmeans(X, 3, checkpoint=tmp_path / "absent")
+    (tmp_path / f"bad{SUFFIX}").write_bytes(b"\xc1 not msgpack")
+    with pytest.raises(RunError, match="is no checkpoint"):
+        fit_kmeans(X, 3, checkpoint=tmp_path, resume="bad")
+    interrupted(tmp_path, 1, None)
+    with pytest.raises(RunError, match=r"'features': 6.*and this is one of .*'features': 5"):
+        fit_kmeans(X[:, :5], 3, checkpoint=tmp_path, resume="local")
+    with pytest.raises(RunError, match="'logistic'"):
+        fit_logistic_regression(X, X[:, 0] > 0, checkpoint=tmp_path, resume="local")
