@@ -188,6 +188,13 @@ def _add_run(parser: argparse.ArgumentParser, max_iter: int) -> None:
         "--workers", type=int, default=1, metavar="W", help="functions to run (default: 1, this process)"
     )
     parser.add_argument(
+        "--retries", type=int, default=2, metavar="N", help="how often a worker may be lost (default: 2)"
+    )
+    parser.add_argument(
+        "--checkpoint", type=Path, metavar="DIR", help="directory where the newest state of the run is kept"
+    )
+    parser.add_argument("--resume", metavar="RUN", help="go on with a run that died, see --checkpoint")
+    parser.add_argument(
         "--inner", choices=("threads", "processes", "serial"), default="threads", help="kind of inner workers"
     )
     parser.add_argument(
@@ -303,6 +310,9 @@ def _run_options(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "max_iter": options.max_iter,
         "workers": options.workers,
+        "retries": options.retries,
+        "checkpoint": options.checkpoint,
+        "resume": options.resume,
         "inner": options.inner,
         "inner_workers": int(inner_workers) if inner_workers.isdecimal() else inner_workers,
         "redis": options.redis,
