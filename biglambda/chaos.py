@@ -27,6 +27,7 @@ from redis.connection import parse_url
 
 from .algorithms.kmeans import fit_kmeans
 from .algorithms.logistic import fit_logistic_regression
+from .runtime.channel import redis as channel
 from .runtime.channel.connect import connect
 from .runtime.channel.link import Link
 from .runtime.channel.server import start_server
@@ -35,7 +36,7 @@ from .runtime.events import Event, WorkerLost
 fork = multiprocessing.get_context("fork")
 
 ROWS_OF_A_WORKER, FEATURES, CLUSTERS = 2048, 4, 5
-DEADLY = {"join": 0.05, "beat": 0.05, "push": 0.15, "finish": 0.5}
+DEADLY = {"join": 0.05, "beat": 0.05, "push": 0.15, "put": 0.1, "finish": 0.5}
 """How likely a command is to be a worker's last, as long as workers are to be killed."""
 
 ALGORITHMS = ("kmeans", "logreg")
@@ -53,6 +54,8 @@ class Plan:
         How likely the proxy is to drop a connection when something comes over it.
     seed : int
         Of all that is random, but for the order of events.
+    climb : bool
+        Whether workers add partials, as they do with large ones; else the server does.
     """
 
     workers: int = 13
@@ -61,6 +64,7 @@ class Plan:
     twice: int = 5
     cuts: float = 0.05
     seed: int = 0
+    climb: bool = False
 
     def __post_init__(self) -> None:
         for name, low in (("workers", 1), ("iterations", 1), ("kills", 0), ("twice", 0), ("seed", 0)):
@@ -252,7 +256,7 @@ class Executor:
             sender.send(answer)
 
     def _make_deadly(self, chance: random.Random) -> None:
-        call = Link.script
+        call, channel.LARGE = Link.script, 0 if self._plan.climb else channel.LARGE
 
         def script(link: Link, name: str, *args: Any, **options: Any) -> Any:
             dies = chance.random() < DEADLY.get(name, 0.0)
@@ -261,7 +265,7 @@ class Executor:
                 self._die(f"before {name}")
             reply = call(link, name, *args, **options)
             if dies:
-                got = " with the sum" if name == "push" and reply[0] == "LAST" else ""
+                got = {"LAST": " with the sum", "CLIMB": " with two to add"}.get(reply[0], "")
                 self._die(f"after {name}{got}")
             return reply
 

@@ -144,6 +144,7 @@ def _add_chaos(chaos: argparse.ArgumentParser) -> None:
     )
     chaos.add_argument("--runs", type=int, default=1, metavar="N", help="of each algorithm (default: 1)")
     chaos.add_argument("--seed", type=int, default=0, metavar="SEED", help="of the first run (default: 0)")
+    chaos.add_argument("--climb", action="store_true", help="have the workers add partials, as they do large ones")
     chaos.set_defaults(command=_chaos)
 
 
@@ -153,7 +154,13 @@ def _chaos(options: argparse.Namespace) -> int:
     failed = 0
     for number in range(options.runs):
         plan = Plan(
-            options.workers, options.iterations, options.kills, options.twice, options.cuts, options.seed + number
+            options.workers,
+            options.iterations,
+            options.kills,
+            options.twice,
+            options.cuts,
+            options.seed + number,
+            options.climb,
         )
         for algorithm in ALGORITHMS:
             report = run(algorithm, plan)

@@ -33,6 +33,8 @@ from .reason import Reason
 __all__ = ["RedisChannel", "RunControl", "Status", "check_server", "connect", "redact", "run_keys"]
 
 _ABORT_PATIENCE = 6.0
+LARGE = 250_000
+"""Numbers in all partials of an iteration from which on workers add them, so that the server is not kept busy."""
 
 
 def run_keys(run: str) -> tuple[str, ...]:
@@ -71,6 +73,9 @@ class RedisChannel:
         Seconds after which a Redis that does not answer is given up.
     attempt : int, default=1
         The how manieth attempt to be this worker.
+    climb : bool, optional
+        Whether workers add partials and the server keeps them; else it adds them. By default, if they are large.
+        The same in all workers.
     deadline : float, default=inf
         By `time.monotonic`, when to wait no longer but make room for another attempt.
     beat : float, default=2.0
@@ -90,12 +95,14 @@ class RedisChannel:
         lease: float = 10.0,
         patience: float = 12.0,
         attempt: int = 1,
+        climb: bool | None = None,
         deadline: float = math.inf,
         beat: float = 2.0,
     ) -> None:
         self._keys = run_keys(run)
         self._run, self._worker, self._workers = run, worker, workers
         self._attempt, self._deadline, self._every = attempt, deadline, beat
+        self._climbs = climb
         self._heartbeat: Heartbeat | None = None
         self._token = secrets.token_hex(16)
         self._trace = trace
@@ -138,7 +145,8 @@ class RedisChannel:
             The deadline is over. The partial counts all the same.
         """
         payload = codec.pack_partial(partial)
-        word, total = self._push(iteration, how, payload)
+        give = self._climb if how == "sum" and self._is_to_climb(partial) else self._push
+        word, total = give(iteration, how, payload)
         while True:
             if word == "LAST":
                 with self._trace.span("update"):
@@ -154,9 +162,9 @@ class RedisChannel:
                 raise OutOfTime(f"the others were not ready with iteration {iteration} in time")
             # Nothing came. A probe finds out whether the run has ended, takes over from a worker that died with
             # the sum, and shows if the server forgot the partial.
-            word, total = self._push(iteration, how, b"")
+            word, total = give(iteration, how, b"")
             if word == "MISSING":
-                word, total = self._push(iteration, how, payload)
+                word, total = give(iteration, how, payload)
 
     def abort(self, error: BaseException) -> None:
         """See `Channel.abort`. Of an attempt that was replaced it has no effect."""
@@ -187,6 +195,28 @@ class RedisChannel:
         if word == "AHEAD":
             raise self._lost_data(iteration, version)
         return word, data
+
+    def _is_to_climb(self, partial: np.ndarray) -> bool:
+        return self._workers * partial.size > LARGE if self._climbs is None else self._climbs
+
+    def _climb(self, iteration: int, how: Combine, payload: bytes) -> tuple[str, bytes]:
+        """As `_push`, but the server keeps the nodes of the tree, and this worker adds those that meet here."""
+        level, index = 0, self._worker
+        own = codec.unpack_partial(payload) if payload else np.empty(0)
+        with self._trace.span("push"):
+            while True:
+                word, version, left, *rest = self._link.script(
+                    "put", self._keys, iteration, self._worker, self._token, self._lease, level, index, payload
+                )
+                if word != "CLIMB":
+                    break
+                level, index, right = rest
+                own = (codec.vector_of(left) if left else own) + codec.vector_of(right)
+                payload = codec.pack_partial(own)
+        self._raise_if_over(word, left)
+        if word == "AHEAD":
+            raise self._lost_data(iteration, version)
+        return word, left or own.tobytes()
 
     def _finish(self, iteration: int, state: bytes, done: bool) -> bool:
         """Publish the next state; False if another worker did."""

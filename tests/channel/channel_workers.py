@@ -51,11 +51,12 @@ def run_worker(
     lease: float = 10.0,
     block: float = 2.0,
     lost_replies: float = 0.0,
+    climb: bool | None = None,
     before_push: Callable[[int], None] | None = None,
     in_update: Callable[[int], None] | None = None,
 ) -> tuple[int, np.ndarray]:
     """A worker that adds the iterations' sums up."""
-    channel = RedisChannel(url, run, worker, workers, trace=Trace(), lease=lease, block=block)
+    channel = RedisChannel(url, run, worker, workers, trace=Trace(), lease=lease, block=block, climb=climb)
     if lost_replies:
         lose_replies(channel, lost_replies)
     iteration, state, done = channel.join()
