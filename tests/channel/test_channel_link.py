@@ -189,6 +189,31 @@ def test_a_user_of_few_rights_can_run(server: EmbeddedServer, client: redis.Redi
         client.execute_command("ACL", "DELUSER", "few")
 
 
+@pytest.mark.parametrize("climb", [False, True])
+def test_the_rights_that_the_documentation_names_are_enough(
+    server: EmbeddedServer, client: redis.Redis, run: str, climb: bool
+) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
+    (line,) = [line.split() for line in text.splitlines() if line.strip().startswith("user biglambda ")]
+    rights = [">pass" if word == ">PASSWORD" else word for word in line[2:]]
+    client.execute_command("ACL", "SETUSER", "least", *rights)
+    try:
+        url = f"unix://least:pass@{urlsplit(server.url).path}"
+        check_server(url)
+        control = RunControl(url, run, 1)
+        control.create({"x": np.zeros(70)})
+        assert run_worker(url, run, 0, 1, 2, climb=climb)[1].tobytes() == expected_state(1, 2).tobytes()
+        assert control.wait(1)
+        assert control.status().state == "done"
+        assert control.targets() == {}
+        control.abort(RunError("too late"))
+        for forbidden in (("FLUSHALL",), ("CONFIG", "GET", "*"), ("KEYS", "*"), ("GET", "other")):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                connect(url).execute_command(*forbidden)
+    finally:
+        client.execute_command("ACL", "DELUSER", "least")
+
+
 def test_a_server_that_goes_away_ends_the_waiting_workers(child: Callable[..., Child]) -> None:
     with start_server() as own:
         control = RunControl(own.url, "r", 2)
