@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .case import Case
-from .dense import Logistic, MinDistance, Moments, Scan
+from .dense import Logistic, MinDistance, Summarize
 from .kmeans import Assign, Lloyd
 
-CASES: dict[str, type[Case]] = {case.name: case for case in (Lloyd, Assign, MinDistance, Logistic, Scan, Moments)}
+CASES: dict[str, type[Case]] = {case.name: case for case in (Lloyd, Assign, MinDistance, Logistic, Summarize)}
