@@ -21,7 +21,7 @@ from .lloyd import Assign, Lloyd
 from .pipeline import Pass, Pipeline
 from .result import FitResult, rows_to_predict
 from .seeding import PickRows, PlusPlus
-from .statistics import LARGEST, Moments, Scan
+from .statistics import LARGEST, Statistics
 from .validation import check_before_launch, check_number, check_seed, check_whole
 
 INITS = ("k-means++", "random")
@@ -265,7 +265,7 @@ def _check_centers(init: Any, k: int, d: int, dtype: np.dtype) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Start(Scan):
+class Start(Statistics):
     """The first pass of k-means: what the rows hold, and where the first attempt starts."""
 
     centers: np.ndarray | None = None
@@ -306,8 +306,7 @@ def kmeans_algorithm(
         passes["pick"] = PickRows("k-means++" if k > 1 else "lloyd", 1, d, seed)
         passes["k-means++"] = PlusPlus("lloyd", k, d, seed)
     passes = {
-        "scan": Start("moments", d, dtype, source.feature_names, k, f"n_clusters={k}", given),
-        "moments": Moments(seeding),
+        "statistics": Start(seeding, d, dtype, source.feature_names, k, f"n_clusters={k}", given),
         **passes,
         "lloyd": Lloyd("assign", k, d, dtype, max_iter, tol),
         "assign": Assign(seeding, n_init, dtype),
@@ -315,5 +314,5 @@ def kmeans_algorithm(
     memory: dict[str, type] = {"labels": np.int32}
     if "k-means++" in passes:
         memory["distance"] = np.float64
-    bound = 4 + n_init * (rounds + max_iter + 1)
+    bound = 3 + n_init * (rounds + max_iter + 1)
     return Pipeline("kmeans", passes, memory, ("n_iter", "shift", "inertia"), bound)

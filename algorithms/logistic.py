@@ -21,7 +21,7 @@ from biglambda.runtime.rows import Rows
 
 from .pipeline import Pass, Pipeline
 from .result import FitResult, rows_to_predict
-from .statistics import Moments, Scan
+from .statistics import Statistics
 from .validation import check_before_launch, check_number, check_whole
 
 
@@ -134,7 +134,7 @@ def _quanta(state: State) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Start(Scan):
+class Start(Statistics):
     """The first pass of logistic regression; weights start at zero."""
 
     def update(self, state: State, total: np.ndarray) -> State:
@@ -154,11 +154,10 @@ def logistic_algorithm(source: Source, learning_rate: float | None, max_iter: in
     """The passes of a fit: statistics, then one for each step."""
     d = source.n_features
     passes: dict[str, Pass] = {
-        "scan": Start("moments", d, source.dtype.type, source.feature_names),
-        "moments": Moments("descent"),
+        "statistics": Start("descent", d, source.dtype.type, source.feature_names),
         "descent": Descent(d, learning_rate, max_iter, tol),
     }
-    return Pipeline("logistic", passes, {}, ("n_iter", "loss", "gradient"), max_iter + 4)
+    return Pipeline("logistic", passes, {}, ("n_iter", "loss", "gradient"), max_iter + 3)
 
 
 @dataclass(frozen=True, repr=False, eq=False)

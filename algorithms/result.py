@@ -17,7 +17,7 @@ from biglambda.runtime.errors import DataError
 from biglambda.runtime.resources import usable_cpus
 from biglambda.runtime.rows import Rows
 
-from .statistics import check_records, scan_rows
+from .statistics import check_record, describe_rows
 
 _NOT_SAVED = ("trace", "cost")
 
@@ -102,5 +102,5 @@ def rows_to_predict(data: Any, n_features: int, options: dict[str, Any]) -> np.n
         raise DataError(f"the data have {source.n_features} features, but the model was fitted to {n_features}")
     partition = source.read(0, 1, usable_cpus())
     x, y, first = partition.align([partition.count] if source.n_rows is None else None)
-    check_records(scan_rows(Rows(x, y, first))[np.newaxis], source.feature_names)
+    check_record(describe_rows(Rows(x, y, first)), source.feature_names)
     return x

@@ -13,7 +13,7 @@ from biglambda.runtime.engine import RunOptions
 from biglambda.runtime.inner import make_inner
 from biglambda.runtime.rows import Rows
 
-from .statistics import check_records, scan_rows
+from .statistics import check_record, describe_rows
 
 
 def check_whole(name: str, value: Any, low: int) -> int:
@@ -54,5 +54,6 @@ def check_before_launch(source: Source, options: RunOptions) -> None:
         return
     with make_inner() as inner:
         x, y, first = source.read(0, 1, inner.workers).align(None)
-        records = inner.map(scan_rows, Rows(x, y, first), ())
-    check_records(np.array(records), source.feature_names)
+        records = inner.map(describe_rows, Rows(x, y, first), ())
+    for record in records:
+        check_record(record, source.feature_names)

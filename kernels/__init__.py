@@ -5,9 +5,10 @@ that several threads may run it on disjoint slices of rows.  What a chunk of `CH
 depends on these rows alone and is a multiple of a quantum: sums come out with the same bits however the rows
 are cut at chunk boundaries.
 
-Rows are C-contiguous, float32 or float64, finite (see `scan`), and may be read-only or memory-mapped.
+Rows are C-contiguous, float32 or float64, finite (see `summarize`), and may be read-only or memory-mapped.
 """
 
+from .accumulator import LIMBS, mean_and_variance, used
 from .centers import PackedCenters, choose_path, pack_centers
 from .csr import check_csr, extent_csr
 from .exact import CHUNK, quantum, quantum_pair
@@ -19,12 +20,13 @@ from .rowwise import linear, min_distance
 from .seeding import race
 from .softmax import softmax
 from .sparse import logistic_csr, softmax_csr
-from .statistics import inertia, moments, scan
+from .statistics import inertia, summarize
 from .target import Target, target
 
 __all__ = [
     "CHUNK",
     "KERNELS",
+    "LIMBS",
     "Kernel",
     "PackedCenters",
     "Target",
@@ -38,15 +40,16 @@ __all__ = [
     "lloyd",
     "logistic",
     "logistic_csr",
+    "mean_and_variance",
     "min_distance",
-    "moments",
     "pack_centers",
     "quantum",
     "quantum_pair",
     "race",
-    "scan",
     "softmax",
     "softmax_csr",
+    "summarize",
     "target",
+    "used",
     "warm",
 ]

@@ -1,4 +1,4 @@
-"""One-pass statistics of the rows: extremes, finiteness, moments, and the accurate inertia."""
+"""One-pass statistics of the rows: extremes, finiteness, power sums, and the accurate inertia."""
 
 # mypy: allow-untyped-defs, allow-incomplete-defs
 
@@ -8,7 +8,8 @@ from math import gcd
 import numpy as np
 from numba import types
 
-from .exact import CHUNK, line_length, padded, rounded, split
+from .accumulator import MOST_ROWS, accumulate, carry
+from .exact import CHUNK, line_length, padded, split
 from .registry import IN, OUT, REAL, kernel
 from .simd import (
     fma,
@@ -53,43 +54,53 @@ def folded(rows: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
         yield rows[whole:], 1
 
 
-@kernel(IN(REAL, 2), OUT(REAL, 1), OUT(REAL, 1), returns=types.int64)
-def extremes(rows, low, high):
-    """Lower low and raise high, both padded to whole lines; the flat index of what is not finite, or -1."""
+@kernel(IN(REAL, 2), types.int64, IN(types.float64, 2), *[OUT(REAL, 1)] * 2, *[OUT(types.float64, 2)] * 2)
+def chunk_sums(rows, chunk, origins, low, high, sums, squares):
+    """Lower low and raise high; of each chunk, the sums of row - origin and of its square; all padded to lines."""
     m, d = rows.shape
     width = lanes(rows)
-    for start in range(0, m, BAND):
-        stop = min(start + BAND, m)
-        poison = line_of(rows)  # x - x is 0, or NaN if x is not finite
-        for p in range(0, d, width):
-            smallest, largest = load(low, p), load(high, p)
-            if p + width <= d:
-                for i in range(start, stop):
-                    prefetch(1, rows, i + BAND, p)
-                    x = load(rows, i, p)
-                    smallest, largest, poison = minimum(smallest, x), maximum(largest, x), poison + (x - x)
-            else:
-                for i in range(start, stop):
-                    x = load_part(rows, i, p, d - p)
-                    smallest, largest, poison = minimum(smallest, x), maximum(largest, x), poison + (x - x)
-            store(smallest, low, p)
-            store(largest, high, p)
-        if total(poison) != 0.0:
-            for i in range(start, stop):
-                for p in range(d):
-                    if rows[i, p] - rows[i, p] != 0.0:
-                        return i * d + p
-    return -1
+    for c in range(origins.shape[0]):
+        chunk_stop = min((c + 1) * chunk, m)
+        for start in range(c * chunk, chunk_stop, BAND):
+            stop = min(start + BAND, chunk_stop)
+            for p in range(0, d, width):
+                first = full(widen(line_of(rows)), 0.0)
+                second, origin = first, load_like(first, origins, c, p)
+                smallest, largest = load(low, p), load(high, p)
+                if p + width <= d:
+                    for i in range(start, stop):
+                        prefetch(1, rows, i + BAND, p)
+                        x = load(rows, i, p)
+                        smallest, largest = minimum(smallest, x), maximum(largest, x)
+                        difference = widen(x) - origin
+                        first, second = first + difference, fma(difference, difference, second)
+                else:
+                    for i in range(start, stop):
+                        x = load_part(rows, i, p, d - p)
+                        smallest, largest = minimum(smallest, x), maximum(largest, x)
+                        difference = widen(x) - origin
+                        first, second = first + difference, fma(difference, difference, second)
+                store(smallest, low, p)
+                store(largest, high, p)
+                store(load_like(first, sums, c, p) + first, sums, c, p)
+                store(load_like(second, squares, c, p) + second, squares, c, p)
 
 
-def scan(rows: np.ndarray, minimum: np.ndarray, maximum: np.ndarray) -> int:
-    """Extremes of each feature, and the first value that is not finite.
+def summarize(rows: np.ndarray, minimum: np.ndarray, maximum: np.ndarray, limbs: np.ndarray) -> int:
+    """Extremes and power sums of each feature, and the first value that is not finite.
+
+    What a chunk adds to a sum is rounded as sums of the distances from its first row are, which are no larger than
+    the spread of the data; the rest is exact.
 
     Parameters
     ----------
     rows : ndarray (m, d) of float32 or float64
+        Its first row is at a global multiple of `CHUNK`.
     minimum, maximum : ndarray (d,) of float64
         INOUT: lowered and raised; meaningless if a value is not finite.
+    limbs : ndarray (LIMBS, 2, d) of int64
+        INOUT: the sums of the values and of their squares are added, see `mean_and_variance`; meaningless if a
+        value is not finite or its square overflows.
 
     Returns
     -------
@@ -97,71 +108,26 @@ def scan(rows: np.ndarray, minimum: np.ndarray, maximum: np.ndarray) -> int:
         row * d + feature of the first NaN or infinity, or -1.
     """
     dtype, d = rows.dtype, rows.shape[1]
-    offset = 0
-    for part, fold in folded(rows):
-        low = np.full(padded(d * fold, dtype), np.inf, dtype)
-        high = np.full(padded(d * fold, dtype), -np.inf, dtype)
-        bad = extremes[dtype](part, low, high)
-        if bad >= 0:
-            return offset + bad
-        np.minimum(minimum, low[: d * fold].reshape(fold, d).min(axis=0), out=minimum)
-        np.maximum(maximum, high[: d * fold].reshape(fold, d).max(axis=0), out=maximum)
-        offset += part.size
+    for block in range(0, len(rows), MOST_ROWS):
+        offset = block
+        for part, fold in folded(rows[block : block + MOST_ROWS]):
+            size = padded(d * fold, dtype)
+            first_rows = part[:: CHUNK // fold, :d].astype(np.float64)
+            origins, sums, squares = np.zeros((3, len(first_rows), size))
+            origins[:, : d * fold] = np.tile(first_rows, fold)
+            low, high = np.full(size, np.inf, dtype), np.full(size, -np.inf, dtype)
+            chunk_sums[dtype](part, CHUNK // fold, origins, low, high, sums, squares)
+            for chunk in np.flatnonzero(~np.isfinite(sums).all(axis=1)):
+                start = offset + chunk * CHUNK
+                bad = np.flatnonzero(~np.isfinite(rows[start : min(start + CHUNK, offset + part.size // d)]))
+                if len(bad):
+                    return int(start * d + bad[0])
+            np.minimum(minimum, low[: d * fold].reshape(fold, d).min(axis=0), out=minimum)
+            np.maximum(maximum, high[: d * fold].reshape(fold, d).max(axis=0), out=maximum)
+            accumulate[np.float64](first_rows, sums, squares, part.size // d, limbs)
+            offset += part.size // d
+        carry(limbs)
     return -1
-
-
-@kernel(IN(REAL, 2), types.int64, *[IN(types.float64, 1)] * 2, OUT(types.float64, 1), OUT(types.float64, 2))
-def power_sums(rows, chunk, shift, quanta, sums, chunk_sums):
-    """Sums of (row - shift) and of its squares; shift and the scratch chunk_sums (2, d) are padded to lines."""
-    m, d = rows.shape
-    width = lanes(rows)
-    for chunk_start in range(0, m, chunk):
-        chunk_stop = min(chunk_start + chunk, m)
-        for start in range(chunk_start, chunk_stop, BAND):
-            stop = min(start + BAND, chunk_stop)
-            for p in range(0, d, width):
-                zero = full(widen(line_of(rows)), 0.0)
-                offset = load_like(zero, shift, p)
-                first, second = load_like(zero, chunk_sums, 0, p), load_like(zero, chunk_sums, 1, p)
-                if p + width <= d:
-                    for i in range(start, stop):
-                        prefetch(1, rows, i + BAND, p)
-                        x = widen(load(rows, i, p)) - offset
-                        first, second = first + x, fma(x, x, second)
-                else:
-                    for i in range(start, stop):
-                        x = widen(load_part(rows, i, p, d - p)) - offset
-                        first, second = first + x, fma(x, x, second)
-                store(first, chunk_sums, 0, p)
-                store(second, chunk_sums, 1, p)
-        for power in range(2):
-            for p in range(d):
-                sums[power * d + p] += rounded(chunk_sums[power, p], quanta[power * d + p])
-                chunk_sums[power, p] = 0.0
-
-
-def moments(rows: np.ndarray, shift: np.ndarray, quanta: np.ndarray, sums: np.ndarray) -> None:
-    """Sums of the first and second powers of each feature, in float64.
-
-    Parameters
-    ----------
-    rows : ndarray (m, d) of float32 or float64
-        Its first row is at a global multiple of `CHUNK`.
-    shift : ndarray (d,) of float64
-    quanta : ndarray (2 * d,) of float64
-        To what chunk totals are rounded: see `quantum`.
-    sums : ndarray (2 * d,) of float64
-        INOUT: the sums of (row - shift), then those of (row - shift)**2, are added.
-    """
-    dtype, d = rows.dtype, rows.shape[1]
-    for part, fold in folded(rows):
-        size = padded(d * fold, dtype)
-        long_shift = np.zeros(size)
-        long_shift[: d * fold] = np.tile(shift, fold)
-        long_quanta = np.tile(quanta.reshape(2, d), fold).ravel()
-        part_sums = np.zeros(2 * d * fold)
-        power_sums[dtype](part, CHUNK // fold, long_shift, long_quanta, part_sums, np.zeros((2, size)))
-        sums += part_sums.reshape(2, fold, d).sum(axis=1).ravel()
 
 
 @kernel(

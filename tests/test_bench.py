@@ -75,9 +75,9 @@ def test_a_wrong_result_is_noticed(name: str) -> None:
 
 def test_a_measurement_stops_at_a_wrong_rival_and_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     liar = lambda ready, threads: case.Contender.of(lambda: np.zeros((2, SMALL.d)))
-    monkeypatch.setattr(cases.CASES["scan"], "rivals", {"liar": liar})
-    with pytest.raises(case.WrongResult, match=r"scan of 3000 x 5 float32: liar's extremes differ by"):
-        measure.measure(cases.CASES["scan"](small("scan"), "float32"), 1, 1)
+    monkeypatch.setattr(cases.CASES["summarize"], "rivals", {"liar": liar})
+    with pytest.raises(case.WrongResult, match=r"summarize of 3000 x 5 float32: liar's extremes differ by"):
+        measure.measure(cases.CASES["summarize"](small("summarize"), "float32"), 1, 1)
 
 
 def test_rivals_that_cannot_take_part_are_named_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,8 +87,8 @@ def test_rivals_that_cannot_take_part_are_named_with_the_reason(monkeypatch: pyt
     def unable(ready: case.Case, threads: int) -> case.Contender:
         raise case.NotHere("float32 only")
 
-    monkeypatch.setattr(cases.CASES["scan"], "rivals", {"gone": missing, "narrow": unable})
-    one = measure.measure(cases.CASES["scan"](small("scan"), "float64"), 1, 2)
+    monkeypatch.setattr(cases.CASES["summarize"], "rivals", {"gone": missing, "narrow": unable})
+    one = measure.measure(cases.CASES["summarize"](small("summarize"), "float64"), 1, 2)
     assert list(one.seconds) == [measure.OURS]
     assert len(one.seconds[measure.OURS]) == 2
     text = report.details(one)
@@ -125,7 +125,7 @@ def test_a_fit_that_converges_early_is_not_measured() -> None:
 
 def test_a_ratio_from_rounds_that_disagree_is_marked() -> None:
     seconds = {"biglambda": [1.0, 1.0, 1.1], "calm": [2.0, 2.0, 2.1], "wild": [1.0, 2.0, 9.0]}
-    one = measure.Measurement("scan", SMALL, "float32", 1, 1e9, 1e8, seconds, {})
+    one = measure.Measurement("summarize", SMALL, "float32", 1, 1e9, 1e8, seconds, {})
     assert [report.ratio_text(one, name) for name in ("calm", "wild", "absent")] == ["2.00", "~2.00", "-"]
     assert report.smallest_ratio([one]).startswith("smallest ratio 2.00: calm")
 
@@ -243,12 +243,12 @@ def test_a_picture_shows_all_panels_whatever_their_number(tmp_path: Path) -> Non
 
 def test_the_command_measures_and_writes_json_and_a_picture(tmp_path: Path) -> None:
     done = command(
-        "--kernel", "scan", "--shape", "4000x7", "--dtype", "float32", "float64", "--threads", 1, "--rounds", 2,
-        "--rivals", "NumPy", "--json", tmp_path / "all.json", "--plot", tmp_path / "roofs.png",
+        "--kernel", "summarize", "--shape", "4000x7", "--dtype", "float32", "float64", "--threads", 1,
+        "--rounds", 2, "--rivals", "NumPy", "--json", tmp_path / "all.json", "--plot", tmp_path / "roofs.png",
         OPENBLAS_CORETYPE="Haswell",
     )  # fmt: skip
     assert "OPENBLAS_CORETYPE removed from the environment" in done.stdout
-    assert "scan, 4000 x 7, float64, 1 thread" in done.stdout
+    assert "summarize, 4000 x 7, float64, 1 thread" in done.stdout
     assert done.stderr == ""
     written = json.loads((tmp_path / "all.json").read_text())
     assert [one["dtype"] for one in written["measurements"]] == ["float32", "float64"]
@@ -260,8 +260,8 @@ def test_the_command_measures_and_writes_json_and_a_picture(tmp_path: Path) -> N
 
 
 def test_the_command_prints_the_hot_loop_of_a_kernel() -> None:
-    done = command("--assembly", "scan", "--dtype", "float64")
-    assert done.stdout.startswith("extremes, float64\n")
+    done = command("--assembly", "summarize", "--dtype", "float64")
+    assert done.stdout.startswith("chunk_sums, float64\n")
     assert "vector instructions" in done.stdout
 
 
@@ -276,7 +276,7 @@ def test_the_command_prints_the_hot_loop_of_a_kernel() -> None:
         (("-k", "0"), "-k 0: at least 1 is needed"),
         (("--rounds", "0"), "--rounds 0: at least 1 is needed"),
         (("--threads", "4096"), "--threads 4096: this process may use"),
-        (("--kernel", "scan", "--shape", "1000000000x1000"), "GB are free: take fewer rows"),
+        (("--kernel", "summarize", "--shape", "1000000000x1000"), "GB are free: take fewer rows"),
         (("--plot", "x.txt"), "allowed are names that end with .png, .svg, .pdf"),
         (("--plot", "/nowhere/x.png"), "the directory /nowhere does not exist"),
     ],

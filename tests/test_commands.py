@@ -40,6 +40,6 @@ def commands(iterations: int) -> int:
 def test_two_commands_per_worker_and_iteration() -> None:
     few, many = commands(5), commands(25)
     assert 1.9 <= (many - few) / (WORKERS * 20) <= 2.1
-    # All in all: 3 more passes, two commands for each worker's connection, what the client creates and asks, and
+    # All in all: 2 more passes, two commands for each worker's connection, what the client creates and asks, and
     # on a new server some pushes that find their script unknown.
-    assert many <= 2 * WORKERS * (25 + 3) + 2 * WORKERS + 20
+    assert many <= 2 * WORKERS * (25 + 2) + 2 * WORKERS + 20

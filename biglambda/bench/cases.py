@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from .case import Case
-from .dense import Logistic, MinDistance, Moments, Scan
+from .dense import Logistic, MinDistance, Summarize
 from .kmeans import Assign, Lloyd
 from .newton import Hessian, Softmax
 
 CASES: dict[str, type[Case]] = {
-    case.name: case for case in (Lloyd, Assign, MinDistance, Logistic, Softmax, Hessian, Scan, Moments)
+    case.name: case for case in (Lloyd, Assign, MinDistance, Logistic, Softmax, Hessian, Summarize)
 }

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from biglambda.kernels import logistic, min_distance, moments, quantum, scan
+from biglambda.algorithms.statistics import describe_rows, merge_records
+from biglambda.kernels import logistic, mean_and_variance, min_distance, quantum
 from biglambda.runtime.inner import Task
 from biglambda.runtime.rows import Rows
 
 from .case import Case, Contender, NotHere, Shape
+from .timing import timed
 
 BLOCK_BYTES = 1 << 18  # of a block of rows that NumPy works on, so that temporaries stay in the cache
 WIDE = 1024  # values
@@ -111,137 +113,80 @@ Logistic.rivals = {"NumPy": numpy_logistic, "scikit-learn": sklearn_logistic}
 STATISTICS_SHAPES = (Shape(2_000_000, 8), Shape(100_000, 256))
 
 
-class Scan(Case):
-    """Extremes of each feature, and whether all values are finite."""
+class Summarize(Case):
+    """Extremes, mean and variance of each feature, as the first pass of a fit finds them."""
 
-    name, kernels = "scan", ("extremes",)
-    shapes, quick = STATISTICS_SHAPES, STATISTICS_SHAPES[:1]
-
-    @property
-    def flops(self) -> float:
-        """Two comparisons and two additions of each value."""
-        return 4.0 * self.x.size
-
-    def task(self) -> Task:
-        """Extremes; a value that is not finite would make them NaN."""
-
-        def part(rows: Rows) -> np.ndarray:
-            out = np.array([np.full(self.shape.d, np.inf), np.full(self.shape.d, -np.inf)])
-            return out if scan(rows.X, out[0], out[1]) < 0 else out * np.nan
-
-        return part
-
-    def combine(self, parts: list[np.ndarray]) -> np.ndarray:
-        """Minimum and maximum, (2, d)."""
-        found = np.array(parts)
-        return np.array([found[:, 0].min(axis=0), found[:, 1].max(axis=0)])
-
-    def check(self, ours: np.ndarray, theirs: np.ndarray) -> None:
-        """Extremes are exact."""
-        self.near("extremes", ours, theirs, 0.0)
-
-
-def numpy_scan(case: Scan, threads: int) -> Contender:
-    """Block by block; NaN and infinities show in the extremes."""
-
-    def extremes() -> np.ndarray:
-        parts = wide_blocks(case.x)
-        low = np.concatenate([part.min(axis=0).reshape(-1, case.shape.d) for part in parts]).min(axis=0)
-        high = np.concatenate([part.max(axis=0).reshape(-1, case.shape.d) for part in parts]).max(axis=0)
-        found = np.array([low, high])
-        return found if np.isfinite(found).all() else found * np.nan
-
-    return Contender.of(extremes)
-
-
-def _onedal_statistics(case: Case, threads: int, *options: str) -> Contender:
-    from sklearnex.basic_statistics import BasicStatistics
-
-    def run() -> np.ndarray:
-        found = BasicStatistics(result_options=list(options), n_jobs=threads).fit(case.x)
-        return np.array([np.asarray(getattr(found, f"{name}_")).ravel() for name in options], np.float64)
-
-    return Contender.of(run)
-
-
-Scan.rivals = {
-    "NumPy": numpy_scan,
-    "sklearnex": lambda case, threads: _onedal_statistics(case, threads, "min", "max"),
-}
-
-
-class Moments(Case):
-    """Mean and variance of each feature, from float64 sums about a shift."""
-
-    name, kernels = "moments", ("power_sums",)
-    shapes, quick = STATISTICS_SHAPES, STATISTICS_SHAPES[1:]
-
-    def make(self) -> None:
-        """A shift near the mean, as a scan of a few rows would give."""
-        n = self.shape.n
-        self.shift = self.x[:1000].mean(axis=0, dtype=np.float64)
-        reach = float(np.abs(self.x).max()) + np.abs(self.shift)
-        self.quanta = quantum(n * np.append(reach, reach**2))
+    name, kernels = "summarize", ("chunk_sums", "accumulate")
+    shapes, quick = STATISTICS_SHAPES, STATISTICS_SHAPES
 
     @property
     def flops(self) -> float:
-        """A subtraction, an addition and an FMA for each value."""
-        return 4.0 * self.x.size
+        """Two comparisons, a subtraction, an addition and an FMA for each value."""
+        return 6.0 * self.x.size
 
     def task(self) -> Task:
-        """Sums of both powers."""
-
-        def part(rows: Rows) -> np.ndarray:
-            out = np.zeros(2 * self.shape.d)
-            moments(rows.X, self.shift, self.quanta, out)
-            return out
-
-        return part
+        """The record of a part."""
+        return describe_rows
 
     def combine(self, parts: list[np.ndarray]) -> np.ndarray:
-        """Mean and variance, (2, d)."""
-        first, second = super().combine(parts).reshape(2, -1) / self.shape.n
-        return np.array([self.shift + first, second - first**2])
+        """Minimum, maximum, mean and variance, (4, d)."""
+        minimum, maximum, limbs = merge_records(parts, self.shape.d)
+        return np.array([minimum, maximum, *mean_and_variance(self.shape.n, limbs)])
 
     def check(self, ours: np.ndarray, theirs: np.ndarray) -> None:
-        """Numbers of order 1; oneDAL sums float32 in float32, which costs it 1e-3 at 2,000,000 rows."""
-        self.near("means and variances", ours, theirs, self.tolerance(5e-3, 1e-10))
+        """Extremes are exact; oneDAL sums float32 in float32, which costs it 1e-3 at 2,000,000 rows."""
+        self.near("extremes", ours[:2], theirs[:2], 0.0)
+        self.near("means and variances", ours[2:], theirs[2:], self.tolerance(5e-3, 1e-10))
 
 
-def numpy_moments(case: Moments, threads: int) -> Contender:
-    """Block by block, in float64."""
+def numpy_summarize(case: Summarize, threads: int) -> Contender:
+    """Block by block, sums in float64 about the first row; NaN and infinities would show in the extremes."""
 
-    def mean_and_variance() -> np.ndarray:
-        d, sums = case.shape.d, np.zeros((2, case.shape.d))
+    def summary() -> np.ndarray:
+        d, shift, sums = case.shape.d, case.x[0].astype(np.float64), np.zeros((2, case.shape.d))
+        low, high = np.full(d, np.inf), np.full(d, -np.inf)
         for part in wide_blocks(case.x):
-            difference = part - np.tile(case.shift, part.shape[1] // d)
+            np.minimum(low, part.min(axis=0).reshape(-1, d).min(axis=0), out=low)
+            np.maximum(high, part.max(axis=0).reshape(-1, d).max(axis=0), out=high)
+            difference = part - np.tile(shift, part.shape[1] // d)
             powers = difference.sum(axis=0), np.einsum("ij,ij->j", difference, difference)
             sums += [power.reshape(-1, d).sum(axis=0) for power in powers]
         first, second = sums / case.shape.n
-        return np.array([case.shift + first, second - first**2])
+        return np.array([low, high, shift + first, second - first**2])
 
-    return Contender.of(mean_and_variance)
+    return Contender.of(summary)
 
 
-def sklearn_moments(case: Moments, threads: int) -> Contender:
-    """StandardScaler's fit."""
-    from sklearn.preprocessing import StandardScaler
+def sklearn_summarize(case: Summarize, threads: int) -> Contender:
+    """The fits of MinMaxScaler and StandardScaler."""
+    from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
     def run() -> np.ndarray:
-        found = StandardScaler().fit(case.x)
-        return np.array([found.mean_, found.var_])
+        extremes, moments = MinMaxScaler().fit(case.x), StandardScaler().fit(case.x)
+        return np.array([extremes.data_min_, extremes.data_max_, moments.mean_, moments.var_])
 
     return Contender.of(run)
 
 
-def sklearnex_moments(case: Moments, threads: int) -> Contender:
+def sklearnex_summarize(case: Summarize, threads: int) -> Contender:
     """OneDAL's basic statistics."""
-    made = _onedal_statistics(case, threads, "mean", "variance")
-    unbiased = np.array([[1.0], [1 - 1 / case.shape.n]])
-    return Contender(lambda: made.answer() * unbiased, made.timer)
+    from sklearnex.basic_statistics import BasicStatistics
+
+    names = ("min", "max", "mean", "variance")
+    unbiased = np.array([[1.0], [1.0], [1.0], [1 - 1 / case.shape.n]])
+
+    def run() -> np.ndarray:
+        found = BasicStatistics(result_options=list(names), n_jobs=threads).fit(case.x)
+        return np.array([np.asarray(getattr(found, f"{name}_")).ravel() for name in names], np.float64)
+
+    return Contender(lambda: run() * unbiased, timed(run))
 
 
-Moments.rivals = {"NumPy": numpy_moments, "scikit-learn": sklearn_moments, "sklearnex": sklearnex_moments}
+Summarize.rivals = {
+    "NumPy": numpy_summarize,
+    "scikit-learn": sklearn_summarize,
+    "sklearnex": sklearnex_summarize,
+}
 
 
 class MinDistance(Case):

@@ -18,6 +18,7 @@ import numpy as np
 
 from biglambda.kernels import (
     KERNELS,
+    LIMBS,
     Kernel,
     assign,
     check_csr,
@@ -28,15 +29,15 @@ from biglambda.kernels import (
     lloyd,
     logistic,
     logistic_csr,
+    mean_and_variance,
     min_distance,
-    moments,
     pack_centers,
     quantum,
     quantum_pair,
     race,
-    scan,
     softmax,
     softmax_csr,
+    summarize,
     target,
 )
 from biglambda.kernels.centers import PATHS, choose_path
@@ -114,16 +115,14 @@ def inertias(dtype: Any) -> Results:
 
 def statistics(dtype: Any) -> Results:
     for seed, m, d, offset, spread in some(shapes(WIDTHS)):
-        rows, shift = uniform(seed, m, d, dtype, offset, spread), np.full(d, offset * 0.9)
-        low, high, sums = np.full(d, np.inf), np.full(d, -np.inf), np.zeros(2 * d)
-        reach = 3 * spread + abs(offset)
-        moments(rows, shift, FINE * quantum(np.repeat([m * reach, m * reach**2], d)), sums)
+        rows, limbs = uniform(seed, m, d, dtype, offset, spread), np.zeros((LIMBS, 2, d), np.int64)
+        low, high = np.full(d, np.inf), np.full(d, -np.inf)
         what = f"m={m} d={d} offset={offset} spread={spread}"
-        yield "moments " + what, (sums,)
-        yield "scan " + what, (scan(rows, low, high), low, high)
+        found = summarize(rows, low, high, limbs)
+        yield what, (found, low, high, limbs, *mean_and_variance(max(m, 1), limbs))
         if m:
             rows[m // 2, d // 2] = np.nan
-            yield "scan for NaN " + what, (scan(rows, low, high),)
+            yield "NaN " + what, (summarize(rows, low, high, limbs),)
 
 
 def numbers_per_row(dtype: Any) -> Results:

@@ -1,5 +1,7 @@
 """What each kernel computes, in plain NumPy and float64."""
 
+from fractions import Fraction
+
 import numpy as np
 
 
@@ -22,15 +24,17 @@ def inertia(rows, centers, labels):
     return np.square(rows.astype(float) - centers[labels]).sum()
 
 
-def scan(rows):
-    """(minimum, maximum, flat index of the first value that is not finite, or -1)"""
+def first_bad(rows):
+    """Flat index of the first value that is not finite, or -1."""
     bad = np.flatnonzero(~np.isfinite(rows))
-    return rows.min(axis=0), rows.max(axis=0), int(bad[0]) if bad.size else -1
+    return int(bad[0]) if bad.size else -1
 
 
-def moments(rows, shift):
-    difference = rows.astype(float) - shift
-    return np.concatenate([difference.sum(axis=0), np.square(difference).sum(axis=0)])
+def mean_and_variance(values):
+    """Of one feature, as fractions: exact."""
+    wholes = [numerator * 2**1074 // denominator for numerator, denominator in map(float.as_integer_ratio, values)]
+    mean = Fraction(sum(wholes), len(wholes) * 2**1074)
+    return mean, Fraction(sum(whole * whole for whole in wholes), len(wholes) * 2**2148) - mean**2
 
 
 def min_distance(rows, center, distance):

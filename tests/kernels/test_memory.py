@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from biglambda.kernels import (
+    LIMBS,
     assign,
     check_csr,
     extent_csr,
@@ -18,11 +19,10 @@ from biglambda.kernels import (
     logistic,
     logistic_csr,
     min_distance,
-    moments,
     pack_centers,
-    scan,
     softmax,
     softmax_csr,
+    summarize,
 )
 from biglambda.kernels.centers import PATHS
 from biglambda.kernels.scores import PATHS as LOGISTIC_PATHS
@@ -40,12 +40,11 @@ def everything(rows, target, int_out, float_out):
         results += [int_out.copy(), totals, counts]
         assign(rows, packed, int_out)
     results.append(np.array(inertia(rows, centers, int_out, np.full(2, 2.0**-30))))
-    low, high, sums = np.zeros(d), np.zeros(d), np.zeros(2 * d)
-    results.append(np.array([scan(rows, low, high)]))
-    moments(rows, centers[0], np.full(2 * d, 2.0**-30), sums)
+    low, high, limbs = np.zeros(d), np.zeros(d), np.zeros((LIMBS, 2, d), np.int64)
+    results.append(np.array([summarize(rows, low, high, limbs)]))
     float_out[:] = 9.0
     min_distance(rows, centers[0], float_out)
-    results += [low, high, sums, float_out.copy()]
+    results += [low, high, limbs, float_out.copy()]
     linear(rows, np.linspace(-1, 1, d + 1), float_out)
     results.append(float_out.copy())
     for path in LOGISTIC_PATHS:
@@ -146,7 +145,7 @@ def test_read_only_mapped_and_oddly_placed_rows_give_the_same_results(tmp_path, 
 @pytest.mark.parametrize("dtype", cases.DTYPES)
 def test_no_rows_change_nothing(dtype):
     results = run(np.empty((0, 3), dtype), np.empty(0, dtype))
-    position = next(i for i, result in enumerate(results) if result.tolist() == [-1])  # of `scan`: all finite
+    position = next(i for i, result in enumerate(results) if result.tolist() == [-1])  # of `summarize`: all finite
     assert not any(result.any() for i, result in enumerate(results) if i != position)
 
 

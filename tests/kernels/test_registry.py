@@ -81,7 +81,7 @@ def test_importing_compiles_and_loads_nothing():
 
 
 def test_warm_compiles_once_and_then_loads(tmp_path):
-    code = "from biglambda.kernels import warm; print(warm('extremes', dtypes=('float32',)))"
+    code = "from biglambda.kernels import warm; print(warm('chunk_sums', dtypes=('float32',)))"
     environment = {"NUMBA_CACHE_DIR": str(tmp_path), "TMPDIR": str(tmp_path)}
     assert python(code, **environment) == "1"
     assert python(code, **environment) == "0"
@@ -118,9 +118,8 @@ USE = """
 import numpy as np, biglambda.kernels as k
 from biglambda.kernels import cache
 {prepare}
-low, high = np.zeros(1), np.zeros(1)
-assert k.scan(np.full((3, 1), 7.0), low, high) == -1 and high[0] == 7
-print(sum(k.KERNELS["extremes"]["float64"].stats.cache_misses.values()))
+assert k.race(np.array([0.0, 7.0, 0.0]), 0, 0, 0)[1] == 1
+print(sum(k.KERNELS["exponential_race"]["float64"].stats.cache_misses.values()))
 """
 
 
