@@ -46,6 +46,7 @@ def test_a_summary_agrees_with_exact_arithmetic(seed, m, d, dtype, offset):
     assert bad == -1
     assert np.array_equal(low, rows.min(axis=0))
     assert np.array_equal(high, rows.max(axis=0))
+    assert np.abs(limbs).max() < 2**33
     check_moments(rows, limbs, 1e-13)
 
 
