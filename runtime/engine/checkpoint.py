@@ -11,7 +11,6 @@ from pathlib import Path
 from .. import bsp
 from ..algorithm import Algorithm
 from ..channel import codec
-from ..channel.redis import RunControl
 from ..data import Source
 from ..errors import RunError
 
@@ -121,6 +120,8 @@ def find(run: str, directory: Path | None, url: str | None, kind: dict[str, obje
     """
     found = [read(directory, run)] if directory is not None else []
     if url is not None:
+        from ..channel.redis import RunControl  # a run in this process needs no Redis, and does not load it
+
         control = RunControl(url, run, 1)
         status = control.status()
         if status.newest is not None and "of" in status.newest:
