@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import random
+import re
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import resources
 from typing import Any, TypeVar
 
@@ -19,8 +21,87 @@ from .connect import REPLY_SECONDS, address_of, connect, scrub
 T = TypeVar("T")
 
 MIN_VERSION = (6, 2)
-_REFUSED = (failures.AuthenticationError, failures.AuthorizationError, failures.NoPermissionError)
-_TRANSIENT = (failures.ConnectionError, failures.TimeoutError, failures.ReadOnlyError, OSError)
+_TRANSIENT = (failures.ConnectionError, failures.TimeoutError, OSError)
+
+
+@dataclass(frozen=True)
+class _Trouble:
+    """What may be wrong with a server.
+
+    Attributes
+    ----------
+    sign : str
+        Regular expression for the class and the text of the error. In Redis 6.2 an error in a script has no class.
+    what, remedy : str
+        Of the sentence that says so.
+    passes : bool
+        Whether it may pass by itself, so that to ask again for a while is worth it.
+    """
+
+    sign: str
+    what: str
+    remedy: str
+    passes: bool = False
+
+
+_TROUBLES = (
+    _Trouble(
+        "Authentication|Authorization|NoPermission|The user executing the script",
+        "refused this user",
+        "Check user and password in its address; an ACL must allow ~biglambda:* and +@all -@dangerous +info, or "
+        "at least the commands in docs/security.md",
+    ),
+    _Trouble(
+        "command not allowed when used memory",
+        "is full",
+        "Raise its maxmemory, or free keys",
+    ),
+    _Trouble(
+        "read only replica|MasterDown",
+        "is a replica, which cannot be written to",
+        "Give the address of the primary",
+        passes=True,
+    ),
+    _Trouble(
+        "max number of clients",
+        "takes no more connections",
+        "Raise its maxclients, or launch fewer workers: each holds one connection",
+        passes=True,
+    ),
+    _Trouble(
+        r"\bBUSY\b",
+        "is busy with a script or function of somebody",
+        "SCRIPT KILL or FUNCTION KILL ends it, if it has not written yet",
+        passes=True,
+    ),
+    _Trouble(
+        "killed by user",
+        "ended a script of this run when somebody asked it to",
+        "It had written nothing. Scripts of a run take milliseconds: does the server's machine swap, or lack CPU?",
+    ),
+    _Trouble(
+        "BusyLoading",
+        "is still loading its data",
+        "Wait until it is done, and start the run again",
+        passes=True,
+    ),
+)
+_UNREACHABLE = _Trouble(
+    "",
+    "cannot be reached",
+    "Check that the server runs and that this machine may connect to it: host, port, firewall or security group, "
+    "TLS (rediss://)",
+    passes=True,
+)
+_REFUSAL = _Trouble("", "refused a command", "")
+
+
+def _trouble(error: Exception) -> _Trouble:
+    text = f"{type(error).__name__}: {error}"
+    for trouble in _TROUBLES:
+        if re.search(trouble.sign, text):
+            return trouble
+    return _UNREACHABLE if isinstance(error, _TRANSIENT) else _REFUSAL
 
 
 class Link:
@@ -56,37 +137,27 @@ class Link:
         Raises
         ------
         RunError
-            It could not be reached for too long, or refused.
+            It could not be reached, or could not do it, for too long; or it refused.
         """
         patience = self._patience if patience is None else patience
         start, attempts = time.monotonic(), 0
         while True:
             try:
                 return command(self._client)
-            except _REFUSED as error:
-                raise RunError(
-                    f"Redis at {self.address} refused this user: {self._said(error)}. Check user and password in "
-                    "its address; an ACL must allow ~biglambda:* and +@all -@dangerous +info, or at least "
-                    "+@scripting +@read +@write +@stream +info"
-                ) from error
-            except _TRANSIENT as error:
+            except (failures.RedisError, OSError) as error:
+                trouble = _trouble(error)
                 attempts += 1
                 pause = min(1.0, 0.025 * 2**attempts) * random.uniform(0.5, 1.0)
                 spent = time.monotonic() - start
                 # No attempt is begun that could end only after the time is up.
-                if spent + pause + self._attempt > patience:
-                    raise RunError(
-                        f"Redis at {self.address} cannot be reached: {self._said(error)} ({attempts} attempts in "
-                        f"{spent:.1f} s). Check that the server runs and that this machine may connect to it: "
-                        "host, port, firewall or security group, TLS (rediss://)"
-                    ) from error
+                if not trouble.passes or spent + pause + self._attempt > patience:
+                    tried = f" ({attempts} attempts in {spent:.1f} s)" if trouble.passes else ""
+                    said = f"{trouble.what}: {self._said(error)}{tried}. {trouble.remedy}".removesuffix(". ")
+                    raise RunError(f"Redis at {self.address} {said}") from error
+                if isinstance(error, failures.ReadOnlyError):
+                    # After a failover the same address may lead to another server.
+                    self._client.connection_pool.disconnect(inuse_connections=False)
                 time.sleep(pause)
-            except failures.OutOfMemoryError as error:
-                raise RunError(
-                    f"Redis at {self.address} is full: {self._said(error)}. Raise its maxmemory, or free keys"
-                ) from error
-            except failures.RedisError as error:
-                raise RunError(f"Redis at {self.address} refused a command: {self._said(error)}") from error
 
     def script(self, name: str, keys: tuple[str, ...], *args: Any, patience: float | None = None) -> list[Any]:
         """The reply of a script, whose text is sent only if the server does not know it."""
