@@ -158,6 +158,8 @@ class RedisChannel:
                 entry = self._link.read_after(self._keys[2], f"{iteration}-0", self._block)
             if entry is not None:
                 return self._next(*entry)
+            if word in ("STALE", "DONE"):
+                raise self._lost_state(iteration)
             if time.monotonic() > self._deadline:
                 raise OutOfTime(f"the others were not ready with iteration {iteration} in time")
             # Nothing came. A probe finds out whether the run has ended, takes over from a worker that died with
@@ -260,6 +262,12 @@ class RedisChannel:
         error = Reason.unpack(why).exception()
         error.add_note(f"run {self._run} was aborted")
         return error
+
+    def _lost_state(self, iteration: int) -> RunError:
+        return RunError(
+            f"Redis at {self._link.address} no longer has the state that follows iteration {iteration} of run "
+            f"{self._run}: the server evicted or lost it. Set its maxmemory-policy to noeviction and start again"
+        )
 
     def _lost_data(self, iteration: int, version: int) -> RunError:
         return RunError(

@@ -229,3 +229,23 @@ def test_a_script_that_is_killed_says_so(
         with allowed_soon(kill), pytest.raises(RunError, match=r"ended a script of this run.*written nothing"):
             Link(server.url).script("push", ("key",))
     admin.close()
+
+
+@both_ways
+@pytest.mark.parametrize(("key", "says"), [("m", "has no run"), ("s", "evicted or lost it.*noeviction")])
+def test_an_evicted_key_ends_the_run(
+    server: EmbeddedServer,
+    client: redis.Redis,
+    control: Control,
+    run: str,
+    child: Start,
+    climb: bool,
+    key: str,
+    says: str,
+) -> None:
+    waiting = one_waits(control, child, server.url, run, climb=climb)
+    client.delete(f"biglambda:{{{run}}}:{key}")
+    if key == "s":  # as if worker 1 had published the next state, too, and it were gone before anybody read it
+        client.hset(f"biglambda:{{{run}}}:m", "version", 3)
+    with within(5), pytest.raises(RunError, match=says):
+        waiting.result(5)
