@@ -297,6 +297,7 @@ def test_a_function_that_is_not_heard_of_any_more_is_replaced(
         if isinstance(event, IterationDone) and event.metrics["pass"] == "lloyd" and not hit:
             function = functions("silent")[-1]
             hit.extend([parent_of(function), function])
+            assert os.getpid() not in hit
             for process in hit:
                 os.kill(process, signals[0])
 
@@ -347,10 +348,15 @@ def parent_of(process: int) -> int:
 
 
 def functions(mark: str) -> list[int]:
-    """The functions of a client: the leaves of the tree of its processes."""
-    processes = marked(mark)
-    parents = {parent_of(pid) for pid in processes}
-    return [pid for pid in processes if pid not in parents and "python" in os.readlink(f"/proc/{pid}/exe")]
+    """The functions of a client: the leaves of the tree of its processes, deep enough to be Lithops' functions."""
+    found = {pid: parent_of(pid) for pid in marked(mark)}
+    leaves = found.keys() - found.values()
+    # The client starts a runner, which forks a worker for each function, which forks the function.
+    return [
+        pid
+        for pid in sorted(leaves)
+        if found.get(found[pid]) in found and "python" in os.readlink(f"/proc/{pid}/exe")
+    ]
 
 
 def test_a_killed_worker_ends_the_run_with_its_number(tmp_path: Path, redis_url: str) -> None:
