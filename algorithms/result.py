@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import zipfile
 from dataclasses import fields
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 
 from biglambda.runtime.data import describe
 from biglambda.runtime.errors import DataError
+from biglambda.runtime.private import replaced
 from biglambda.runtime.resources import usable_cpus
 from biglambda.runtime.rows import Rows
 
@@ -43,15 +43,8 @@ class FitResult:
         about = json.dumps({"model": type(self).__name__, **others})
         if not path.parent.is_dir():
             raise FileNotFoundError(f"cannot save to {path}: the directory {path.parent} does not exist")
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                np.savez(file, allow_pickle=False, about=np.array(about), **arrays)
-            os.chmod(temporary, 0o666 & ~_umask())
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with replaced(path, 0o666 & ~_umask()) as file:
+            np.savez(file, allow_pickle=False, about=np.array(about), **arrays)
         return path
 
     @classmethod

@@ -22,6 +22,7 @@ AS_LONG = 2.0
 
 # What travels between workers is the algorithm's state, and beside it how many rows each worker found in its own
 # range of bytes: None while nobody has counted, an empty array where the row numbers were known from the start.
+# And what kind of run it is of: a run that goes on with another must be of the same.
 Envelope = State
 
 
@@ -30,6 +31,12 @@ def first_envelope(algorithm: Algorithm, source: Source) -> Envelope:
     return {
         "counts": None if source.n_rows is None else np.empty(0),
         "state": algorithm.initial_state(),
+        "of": {
+            "algorithm": algorithm.name,
+            "features": source.n_features,
+            "dtype": str(source.dtype),
+            "target": source.has_target,
+        },
     }
 
 

@@ -8,8 +8,9 @@ import shutil
 import subprocess
 import tempfile
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
 from .errors import RunError
 
@@ -145,6 +146,20 @@ def write_private(path: Path, text: str, mode: int = 0o600) -> None:
     """Create a file that nobody else can open, not even for a moment."""
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
         file.write(text)
+
+
+@contextlib.contextmanager
+def replaced(path: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
+    """A file to write, which takes the place of ``path`` once it is whole; if an error comes first, it goes."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+        os.chmod(temporary, mode)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
 
 
 def _after_fork_in_child() -> None:

@@ -32,12 +32,13 @@ Blobs = Callable[..., tuple[np.ndarray, np.ndarray]]
 MARK = "BIGLAMBDA_TEST_MARK"
 
 
-def localhost(workers: int, **options: Any) -> lithops.FunctionExecutor:
+def localhost(workers: int, **limits: Any) -> lithops.FunctionExecutor:
+    base = {"mode": "localhost", "backend": "localhost", "storage": "localhost", "data_cleaner": False}
     config = {
-        "lithops": {"mode": "localhost", "backend": "localhost", "storage": "localhost", "data_cleaner": False},
+        "lithops": {**base, **limits},
         "localhost": {"version": 1, "runtime": sys.executable, "worker_processes": workers},
     }
-    return lithops.FunctionExecutor(config=config, log_level=None, **options)
+    return lithops.FunctionExecutor(config=config, log_level=None)
 
 
 @pytest.fixture
@@ -276,8 +277,8 @@ class Slow:
     options: ClassVar[dict[str, Any]] = {"init": x[:300], "max_iter": 1000, "tol": 0.0}
 
     @classmethod
-    def assert_undisturbed(cls, result: KMeansResult) -> None:
-        alone = fit_kmeans(cls.x, 300, **cls.options)
+    def assert_undisturbed(cls, result: KMeansResult, **others: Any) -> None:
+        alone = fit_kmeans(cls.x, 300, **{**cls.options, **others})
         assert result.centers.tobytes() == alone.centers.tobytes()
         assert result.labels.tobytes() == alone.labels.tobytes()
 
@@ -311,36 +312,19 @@ def test_a_function_that_is_not_heard_of_any_more_is_replaced(
 
 def test_functions_whose_time_is_up_make_room_for_others() -> None:
     events: list[Event] = []
-    options = {**Slow.options, "max_iter": 2000}
-    config = {
-        "lithops": {
-            "mode": "localhost", "backend": "localhost", "storage": "localhost", "data_cleaner": False,
-            "execution_timeout": 14,
-        },
-        "localhost": {"version": 1, "runtime": sys.executable, "worker_processes": 2},
-    }  # fmt: skip
-    with lithops.FunctionExecutor(config=config, log_level=None) as executor:
+    with localhost(2, execution_timeout=14) as executor:
         result = fit_kmeans(
             Slow.x, 300, workers=2, inner_workers=1, executor=executor, retries=0, callbacks=[events.append],
-            **options,
+            **{**Slow.options, "max_iter": 2000},
         )  # fmt: skip
     assert {event.worker for event in events if isinstance(event, WorkerLeft)} == {0, 1}
     assert not any(isinstance(event, WorkerLost) for event in events)
-    alone = fit_kmeans(Slow.x, 300, **options)
-    assert result.centers.tobytes() == alone.centers.tobytes()
-    assert result.labels.tobytes() == alone.labels.tobytes()
+    Slow.assert_undisturbed(result, max_iter=2000)
 
 
 def test_too_little_time_for_an_iteration_is_said() -> None:
-    config = {
-        "lithops": {
-            "mode": "localhost", "backend": "localhost", "storage": "localhost", "data_cleaner": False,
-            "execution_timeout": 10,
-        },
-        "localhost": {"version": 1, "runtime": sys.executable, "worker_processes": 2},
-    }  # fmt: skip
     with (
-        lithops.FunctionExecutor(config=config, log_level=None) as executor,
+        localhost(2, execution_timeout=10) as executor,
         pytest.raises(RunError, match=r"worker \d had 10 s, .* longer runtime_timeout"),
     ):
         fit_kmeans(Slow.x, 300, workers=2, executor=executor)

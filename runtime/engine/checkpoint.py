@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,8 @@ from ..algorithm import Algorithm
 from ..channel import codec
 from ..data import Source
 from ..errors import RunError
+from ..private import replaced
+from .options import RunOptions
 
 SUFFIX = ".checkpoint"
 
@@ -25,25 +26,12 @@ class Checkpoint:
     ----------
     iteration : int
         The one that it belongs to.
-    of : dict
-        What kind of run it is, see `kind_of`.
     envelope : dict
         What travels between workers.
     """
 
     iteration: int
-    of: dict[str, object]
     envelope: bsp.Envelope
-
-
-def kind_of(algorithm: Algorithm, source: Source) -> dict[str, object]:
-    """What a run must have in common with the one that it goes on with."""
-    return {
-        "algorithm": algorithm.name,
-        "features": source.n_features,
-        "dtype": str(source.dtype),
-        "target": source.has_target,
-    }
 
 
 class Checkpoints:
@@ -55,15 +43,13 @@ class Checkpoints:
         Where to; nowhere if None.
     run : str
         Its name is that of the file.
-    of : dict
-        See `kind_of`.
     every : float
         Seconds between two of them at least.
     """
 
-    def __init__(self, directory: Path | None, run: str, of: dict[str, object], every: float) -> None:
+    def __init__(self, directory: Path | None, run: str, every: float) -> None:
         self._path = None if directory is None else directory / f"{run}{SUFFIX}"
-        self._of, self._every = of, every
+        self._every = every
         self._written = time.monotonic()
 
     def keep(self, iteration: int, envelope: bsp.Envelope) -> None:
@@ -72,17 +58,11 @@ class Checkpoints:
         if self._path is None or now - self._written < self._every:
             return
         self._written = now
-        data = codec.encode({"iteration": iteration, "of": self._of, "envelope": envelope})
-        handle, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=self._path.name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self._path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        data = codec.encode({"iteration": iteration, "envelope": envelope})
+        with replaced(self._path) as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
 
     def remove(self) -> None:
         """The run has its result: nobody needs the file any more."""
@@ -101,14 +81,33 @@ def read(directory: Path, run: str) -> Checkpoint | None:
     path = directory / f"{run}{SUFFIX}"
     try:
         kept = codec.decode(path.read_bytes())
-        return Checkpoint(int(kept["iteration"]), kept["of"], kept["envelope"])
+        return Checkpoint(int(kept["iteration"]), kept["envelope"])
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} is no checkpoint: {error}") from error
 
 
-def find(run: str, directory: Path | None, url: str | None, kind: dict[str, object]) -> Checkpoint:
+def first_envelope(algorithm: Algorithm, source: Source, options: RunOptions, url: str | None) -> bsp.Envelope:
+    """What a run over ``source`` starts with: its first state, or the newest of the run that it goes on with.
+
+    Raises
+    ------
+    RunError
+        Nothing is left of that run, or it was of another kind.
+    """
+    first = bsp.first_envelope(algorithm, source)
+    if options.resume is None:
+        return first
+    newest = find(options.resume, options.checkpoint, url).envelope
+    if newest["of"] != first["of"]:
+        raise RunError(
+            f"resume={options.resume!r}: that was a run of {newest['of']}, and this is one of {first['of']}"
+        )
+    return {**first, "state": newest["state"]}
+
+
+def find(run: str, directory: Path | None, url: str | None) -> Checkpoint:
     """The newest state that there is of a run whose client died, in its Redis or in a file.
 
     If it still goes on, it is ended.
@@ -116,7 +115,7 @@ def find(run: str, directory: Path | None, url: str | None, kind: dict[str, obje
     Raises
     ------
     RunError
-        There is none, or it is of another kind of run.
+        There is none.
     """
     found = [read(directory, run)] if directory is not None else []
     if url is not None:
@@ -125,7 +124,7 @@ def find(run: str, directory: Path | None, url: str | None, kind: dict[str, obje
         control = RunControl(url, run, 1)
         status = control.status()
         if status.newest is not None and "of" in status.newest:
-            found.append(Checkpoint(status.iteration, status.newest["of"], status.newest))
+            found.append(Checkpoint(status.iteration, status.newest))
         if status.state == "running":
             control.abort(RunError("another client goes on with this run"))
         control.close()
@@ -136,6 +135,4 @@ def find(run: str, directory: Path | None, url: str | None, kind: dict[str, obje
             f"resume={run!r}: nothing of this run is in {' or '.join(places) or 'a place that was given'}. States "
             "stay in Redis for some minutes after a client died; for longer, give checkpoint=, a directory"
         )
-    if newest.of != kind:
-        raise RunError(f"resume={run!r}: that was a run of {newest.of}, and this is one of {kind}")
     return newest

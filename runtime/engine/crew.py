@@ -77,6 +77,12 @@ class Attempt:
             )
         return report
 
+    @property
+    def left(self) -> WorkerReport | None:
+        """What it brought back, if its time was up before the run had ended."""
+        report = self.report
+        return report if report is not None and report.left else None
+
 
 def reason(error: Exception, memory_mb: int | None) -> str:
     """Why a function failed, in words; what it could have too little of is named."""
@@ -105,8 +111,9 @@ def why_lost(attempt: Attempt, joined: int, silence: float, now: float, options:
     options : RunOptions
         The limits.
     """
-    if attempt.failure is not None:
-        return attempt.failure
+    failure = attempt.failure
+    if failure is not None:
+        return failure
     number = attempt.job.attempt
     if joined >= number:
         return f"not heard of for {silence:.0f} s" if silence > options.silence_timeout else None
@@ -155,22 +162,22 @@ class Crew:
         """
         self._ask_lithops()
         now = time.monotonic()
-        lost: dict[int, str] = {}
-        left: list[int] = []
-        for worker, attempt in self._newest.items():
-            sign = (status.attempts[worker], status.beats[worker])
-            if sign != self._heard[worker][0]:
-                self._heard[worker] = (sign, now)
-            why = why_lost(attempt, sign[0], now - self._heard[worker][1], now, self._options)
-            if why is not None:
-                lost[worker] = why
-            elif attempt.report is not None and attempt.report.left:
-                left.append(worker)
-                if not attempt.report.trace.iterations:
-                    raise RunError(
-                        f"worker {worker} had {attempt.job.time_limit:.0f} s, which were over before it could "
-                        "begin an iteration: give functions a longer runtime_timeout, or take more workers"
-                    )
+        for worker, heard in enumerate(zip(status.attempts, status.beats, strict=True)):
+            if heard != self._heard[worker][0]:
+                self._heard[worker] = (heard, now)
+
+        def why(attempt: Attempt) -> str | None:
+            (joined, _), heard_at = self._heard[attempt.job.worker]
+            return why_lost(attempt, joined, now - heard_at, now, self._options)
+
+        lost, left = self._to_replace(self._newest, why)
+        for worker in left:
+            attempt = self._newest[worker]
+            if attempt.left is not None and not attempt.left.trace.iterations:
+                raise RunError(
+                    f"worker {worker} had {attempt.job.time_limit:.0f} s, which were over before it could begin "
+                    "an iteration: give functions a longer runtime_timeout, or take more workers"
+                )
         if (lost or left) and is_running():
             self._replace(lost, left)
 
@@ -192,18 +199,30 @@ class Crew:
             if not missing:
                 return reports
             now = time.monotonic()
-            lost: dict[int, str] = {}
-            left: list[int] = []
-            for worker in missing:
-                attempt = self._newest[worker]
-                if attempt.failure is not None:
-                    lost[worker] = attempt.failure
-                elif attempt.report is not None:
-                    left.append(worker)
-                elif now - max(over, attempt.launched) > seconds:
-                    lost[worker] = f"the run has ended, and its report did not come in {seconds:.0f} s"
-            self._replace(lost, left)
+
+            def why(attempt: Attempt, now: float = now) -> str | None:
+                late = now - max(over, attempt.launched) > seconds and attempt.left is None
+                return attempt.failure or (
+                    f"the run has ended, and its report did not come in {seconds:.0f} s" if late else None
+                )
+
+            self._replace(*self._to_replace(missing, why))
             pause()
+
+    def _to_replace(
+        self, workers: Iterable[int], why: Callable[[Attempt], str | None]
+    ) -> tuple[dict[int, str], list[int]]:
+        """Of some workers, those that were lost and why, and those whose time was up."""
+        lost: dict[int, str] = {}
+        left: list[int] = []
+        for worker in workers:
+            attempt = self._newest[worker]
+            cause = why(attempt)
+            if cause is not None:
+                lost[worker] = cause
+            elif attempt.left is not None:
+                left.append(worker)
+        return lost, left
 
     def _replace(self, lost: dict[int, str], left: Iterable[int]) -> None:
         retries = self._options.retries

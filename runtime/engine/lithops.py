@@ -29,7 +29,7 @@ from ..errors import RunError
 from ..events import IterationDone, RunEnded, RunStarted, TargetsMixed, WorkersJoined, emit
 from ..private import PrivateDirectory, write_private
 from ..target import MixedTargetsWarning, mixture, shown
-from .checkpoint import Checkpoints, find, kind_of
+from .checkpoint import Checkpoints, first_envelope
 from .crew import Crew
 from .options import RunOptions
 from .outcome import Outcome, gather
@@ -58,13 +58,8 @@ def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options:
             source = stack.enter_context(_spooled(source, executor, directory, name))
         control = RunControl(url, name, workers)
         stack.callback(control.close)
-        kind = kind_of(algorithm, source)
-        first_envelope = {**bsp.first_envelope(algorithm, source), "of": kind}
-        if options.resume is not None:
-            found = find(options.resume, options.checkpoint, url, kind)
-            first_envelope["state"] = found.envelope["state"]
-        checkpoints = Checkpoints(options.checkpoint, name, kind, options.checkpoint_interval)
-        control.create(first_envelope)
+        checkpoints = Checkpoints(options.checkpoint, name, options.checkpoint_interval)
+        control.create(first_envelope(algorithm, source, options, url))
         stack.enter_context(control.keep_alive())  # while Lithops launches, and while callbacks take their time
         where = _address(url, directory)
         memory_mb = None if _is_local(executor) else _runtime_memory(executor)
@@ -150,8 +145,6 @@ def _url_of_section(section: dict[str, Any]) -> str | None:
 @contextmanager
 def _localhost_executor(workers: int, private: Path) -> Iterator[Any]:
     """An executor on this machine that runs all workers at a time and leaves nothing behind."""
-    import lithops
-
     config = {
         "lithops": {
             "mode": "localhost",
@@ -164,7 +157,7 @@ def _localhost_executor(workers: int, private: Path) -> Iterator[Any]:
         "localhost": {"version": 1, "runtime": sys.executable, "worker_processes": workers},
     }
     private = Path(tempfile.mkdtemp(dir=private))
-    with lithops.FunctionExecutor(config=config, log_level=None) as executor:
+    with FunctionExecutor(config=config, log_level=None) as executor:
         # To the localhost storage a bucket is a path under its root: an absolute one leads elsewhere.
         _use_bucket(executor, str(private / "lithops"))
         # Only what is run: in the configuration it would be another runtime, remembered for each run.

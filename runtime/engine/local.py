@@ -15,7 +15,7 @@ from ..data import Source
 from ..events import IterationDone, RunEnded, RunStarted, WorkersJoined, emit
 from ..inner import make_inner
 from ..trace import Trace
-from .checkpoint import Checkpoints, find, kind_of
+from .checkpoint import Checkpoints, first_envelope
 from .options import RunOptions
 from .outcome import Outcome, WorkerReport, gather
 
@@ -48,11 +48,8 @@ def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options:
     callbacks, trace = options.callbacks, Trace()
     emit(callbacks, RunStarted(NAME, 1, options.inner, algorithm.total_iterations))
 
-    kind = kind_of(algorithm, source)
-    first = {**bsp.first_envelope(algorithm, source), "of": kind}
-    if options.resume is not None:
-        first["state"] = find(options.resume, options.checkpoint, options.redis, kind).envelope["state"]
-    checkpoints = Checkpoints(options.checkpoint, NAME, kind, options.checkpoint_interval)
+    first = first_envelope(algorithm, source, options, options.redis)
+    checkpoints = Checkpoints(options.checkpoint, NAME, options.checkpoint_interval)
 
     def announce(iteration: int, envelope: State) -> None:
         checkpoints.keep(iteration, envelope)

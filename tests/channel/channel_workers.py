@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import redis
 
+from biglambda.runtime.channel import FencedError
 from biglambda.runtime.channel.link import Link
 from biglambda.runtime.channel.redis import RedisChannel
 from biglambda.runtime.trace import Trace
@@ -175,3 +176,16 @@ def until(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
         assert time.monotonic() < deadline, f"not within {seconds} s"
         idle.wait(0.01)
     return value
+
+
+def assert_each_worker_ends(everyone: list[int], children: list[Child], workers: int, iterations: int) -> None:
+    """One attempt of each worker ends with the expected state; others make room for a newer one."""
+    ended = set()
+    for worker, one in zip(everyone, children, strict=True):
+        try:
+            _, state = one.result()
+        except FencedError:
+            continue
+        ended.add(worker)
+        assert state.tobytes() == expected_state(workers, iterations).tobytes()
+    assert ended == set(range(workers))

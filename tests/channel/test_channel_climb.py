@@ -10,11 +10,11 @@ import msgpack
 import numpy as np
 import pytest
 import redis
-from channel_workers import Child, expected_state, run_worker, tree_sum
+from channel_workers import Child, assert_each_worker_ends, run_worker, tree_sum
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from biglambda.runtime.channel import FencedError, codec
+from biglambda.runtime.channel import codec
 from biglambda.runtime.channel.link import load_script
 from biglambda.runtime.channel.redis import RedisChannel, RunControl, run_keys
 from biglambda.runtime.channel.server import EmbeddedServer
@@ -100,15 +100,7 @@ def test_runs_end_with_the_same_bits_though_replies_are_lost_and_attempts_double
     options = {"lost_replies": 0.1, "block": 0.2, "lease": 0.4, "climb": True}
     everyone = [*range(workers), 0]
     children = [child(run_worker, server.url, run, worker, workers, 8, **options) for worker in everyone]
-    ended = set()
-    for worker, one in zip(everyone, children, strict=True):
-        try:
-            _, state = one.result()
-        except FencedError:
-            continue
-        ended.add(worker)
-        assert state.tobytes() == expected_state(workers, 8).tobytes()
-    assert ended == set(range(workers))
+    assert_each_worker_ends(everyone, children, workers, 8)
 
 
 def test_large_partials_climb_and_small_ones_do_not(server: EmbeddedServer) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import redis
-from channel_workers import Child, expected_state, kill_self, partial, run_worker, until
+from channel_workers import Child, assert_each_worker_ends, expected_state, kill_self, partial, run_worker, until
 
 from biglambda.runtime.channel import FencedError, LocalChannel
 from biglambda.runtime.channel.codec import encode
@@ -85,15 +85,7 @@ def test_lost_replies_and_duplicate_attempts_change_no_bit(
     options = {"lost_replies": 0.1, "block": 0.2, "lease": 0.4}
     everyone = [*range(workers), 0, 3]
     children = [child(run_worker, server.url, run, worker, workers, iterations, **options) for worker in everyone]
-    ended = set()
-    for worker, one in zip(everyone, children, strict=True):
-        try:
-            _, state = one.result()
-        except FencedError:
-            continue
-        ended.add(worker)
-        assert state.tobytes() == expected_state(workers, iterations).tobytes()
-    assert ended == set(range(workers))
+    assert_each_worker_ends(everyone, children, workers, iterations)
     assert all(client.pttl(key) > 0 for key in client.keys("*"))
 
 
