@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import selectors
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any, cast
-from urllib.parse import quote
 
-from redis.connection import parse_url
-
-_fork = multiprocessing.get_context("fork")
+from biglambda.proxy import proxy
 
 
-@contextmanager
-def delayed(url: str, seconds: float) -> Iterator[str]:
+def delayed(url: str, seconds: float) -> AbstractContextManager[str]:
     """The address of a proxy that takes so long to hand each request to the server; replies pass at once.
 
     What a client sends in one go, such as a transaction, is held back once.
     """
-    server: dict[str, Any] = dict(parse_url(url))
-    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
-        process = _fork.Process(target=_serve, args=(listener, server, seconds), daemon=True)
-        process.start()
-        host, port = listener.getsockname()
-    try:
-        yield f"redis://:{quote(server['password'], safe='')}@{host}:{port}"
-    finally:
-        process.kill()
-        process.join()
+    return proxy(url, _serve, seconds)
 
 
 class _Replies(asyncio.Protocol):

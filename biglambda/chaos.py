@@ -15,18 +15,17 @@ import signal
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
-from redis.connection import parse_url
 
 from .algorithms.kmeans import fit_kmeans
 from .algorithms.logistic import fit_logistic_regression
+from .proxy import proxy
 from .runtime.channel import redis as channel
 from .runtime.channel.connect import connect
 from .runtime.channel.link import Link
@@ -318,19 +317,9 @@ class Future:
 # ---- the network ---------------------------------------------------------------------------------
 
 
-@contextmanager
-def cutting_proxy(url: str, cuts: float, seed: int, count: Any) -> Iterator[str]:
+def cutting_proxy(url: str, cuts: float, seed: int, count: Any) -> AbstractContextManager[str]:
     """The address of a proxy that may drop a connection, as likely as ``cuts``, when something comes over it."""
-    server: dict[str, Any] = dict(parse_url(url))
-    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
-        process = fork.Process(target=_serve, args=(listener, server, cuts, seed, count), daemon=True)
-        process.start()
-        host, port = listener.getsockname()
-    try:
-        yield f"redis://:{quote(server['password'], safe='')}@{host}:{port}"
-    finally:
-        process.kill()
-        process.join()
+    return proxy(url, _serve, cuts, seed, count)
 
 
 def _serve(listener: socket.socket, server: dict[str, Any], cuts: float, seed: int, count: Any) -> None:
@@ -359,8 +348,8 @@ def _serve(listener: socket.socket, server: dict[str, Any], cuts: float, seed: i
         await asyncio.wait(tasks)
 
     async def serve() -> None:
-        async with await asyncio.start_server(connected, sock=listener) as proxy:
-            await proxy.serve_forever()
+        async with await asyncio.start_server(connected, sock=listener) as cutting:
+            await cutting.serve_forever()
 
     with suppress(KeyboardInterrupt):
         asyncio.run(serve())
