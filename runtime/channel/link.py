@@ -192,9 +192,10 @@ class Link:
 
 @functools.cache
 def load_script(name: str) -> tuple[str, str]:
-    """A script with the prelude before it, and its SHA-1."""
+    """A script with what comes before it, and its SHA-1."""
     folder = resources.files(__package__) / "lua"
-    source = "".join((folder / f"{part}.lua").read_text("utf-8") for part in ("prelude", name))
+    parts = ("prelude", "give", name) if name in ("push", "put") else ("prelude", name)
+    source = "".join((folder / f"{part}.lua").read_text("utf-8") for part in parts)
     return source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
 

@@ -51,48 +51,17 @@ local function add(own, others)
   return table.concat(parts)
 end
 
-if not version then return {'GONE', 0, ''} end
-local iteration, worker = integer(ARGV[1], 1, 2 ^ 53), integer(ARGV[2], 0, workers - 1)
-local token, lease, how = ARGV[3], ARGV[4], ARGV[5]
-if not iteration then return refuse('iteration ' .. ARGV[1] .. ' is not a positive integer') end
-if not worker then return refuse('worker ' .. ARGV[2] .. ' is not from 0 to ' .. (workers - 1)) end
-if not integer(lease, 1, 2 ^ 40) then return refuse('a lease is a positive integer, in milliseconds') end
+local how = ARGV[5]
 if how ~= 'sum' and how ~= 'gather' then return refuse('partials are combined by sum or gather, not ' .. how) end
 
-if redis.call('HGET', META, 't' .. worker) ~= token then
-  return {word == 'abort' and 'ABORT' or 'FENCED', version, why}
-end
-abort_if_client_is_gone()
-if word == 'abort' then return {'ABORT', version, why} end
-if word == 'done' then return {'DONE', version, ''} end
-if iteration < version then return {'STALE', version, ''} end
-if iteration > version then return {'AHEAD', version, ''} end
+local reply = not_now()
+if reply then return reply end
 
-local pushed = redis.call('HEXISTS', PARTIALS, 'd' .. worker) == 1
-if pushed then
-  local root = redis.call('HGET', PARTIALS, 'root')
-  if root then
-    local holder = redis.call('GET', LEASE)
-    if not holder or holder == token then
-      redis.call('SET', LEASE, token, 'PX', lease)
-      return {'LAST', version, root}
-    end
-  end
-  return {'WAIT', version, ''}
-end
+if redis.call('HEXISTS', PARTIALS, 'd' .. worker) == 1 then return finished() or {'WAIT', version, ''} end
 if ARGV[6] == '' then return {'MISSING', version, ''} end
 
-local intact, message, more = pcall(cmsgpack.unpack, ARGV[6])
-local own = intact and more == nil and type(message) == 'table' and message.t
-if type(own) ~= 'string' then return refuse('a partial is msgpack {"t": float64 bytes as str}') end
-if #own % 8 ~= 0 then return refuse('a partial is float64s, not ' .. #own .. ' bytes') end
-local agreed = redis.call('HMGET', PARTIALS, 'how', 'bytes')
-if agreed[1] and agreed[1] ~= how then
-  return refuse('the others combine this iteration by ' .. agreed[1] .. ', not by ' .. how)
-end
-if how == 'sum' and agreed[2] and tonumber(agreed[2]) ~= #own then
-  return refuse('a partial has ' .. #own .. ' bytes, those of the others ' .. agreed[2])
-end
+local own, first = bytes_of(ARGV[6], how)
+if not own then return first end
 
 -- Climb from the leaf: node i of a level of n nodes has the sibling next to it, or none if n is odd and it the last.
 local level, index, nodes = 0, worker, workers
@@ -118,7 +87,6 @@ if #others > 0 then
   end
 end
 
-local first = not agreed[1]
 if #names > 0 then redis.call('HDEL', PARTIALS, unpack(names)) end
 redis.call('HSET', PARTIALS, 'd' .. worker, '1', nodes > 1 and (level .. ':' .. index) or 'root', own)
 if first then

@@ -11,13 +11,7 @@
 --       LAST     the sum is complete: compute the next state and publish it by finish
 --       WAIT, MISSING, STALE, DONE, AHEAD, ABORT, FENCED, GONE: as push.lua has them
 
-if not version then return {'GONE', 0, ''} end
-local iteration, worker = integer(ARGV[1], 1, 2 ^ 53), integer(ARGV[2], 0, workers - 1)
-local token, lease = ARGV[3], ARGV[4]
 local level, index = integer(ARGV[5], 0, 20), integer(ARGV[6], 0, workers - 1)
-if not iteration then return refuse('iteration ' .. ARGV[1] .. ' is not a positive integer') end
-if not worker then return refuse('worker ' .. ARGV[2] .. ' is not from 0 to ' .. (workers - 1)) end
-if not integer(lease, 1, 2 ^ 40) then return refuse('a lease is a positive integer, in milliseconds') end
 
 -- How many nodes a level has.
 local function width(of)
@@ -31,39 +25,21 @@ if not level or not index or index >= width(level) or (level == 0 and index ~= w
   return refuse('worker ' .. worker .. ' cannot put the node ' .. ARGV[5] .. ':' .. ARGV[6])
 end
 
-if redis.call('HGET', META, 't' .. worker) ~= token then
-  return {word == 'abort' and 'ABORT' or 'FENCED', version, why}
-end
-abort_if_client_is_gone()
-if word == 'abort' then return {'ABORT', version, why} end
-if word == 'done' then return {'DONE', version, ''} end
-if iteration < version then return {'STALE', version, ''} end
-if iteration > version then return {'AHEAD', version, ''} end
+local reply = not_now()
+if reply then return reply end
 
 local function node(of, at) return redis.call('HGET', PARTIALS, of .. ':' .. at) end
 
--- The lease is free, or this attempt's own.
-local function take()
-  local holder = redis.call('GET', LEASE)
-  if holder and holder ~= token then return false end
-  redis.call('SET', LEASE, token, 'PX', lease)
-  return true
-end
-
 -- A finished sum, or two siblings whose parent did not come, from whoever let the lease expire.
 local function take_over()
-  local root = redis.call('HGET', PARTIALS, 'root')
-  if root then
-    if take() then return {'LAST', version, root} end
-    return {'WAIT', version, ''}
-  end
-  local of, nodes = 0, workers
+  reply = finished()
+  if reply then return reply end
+  local there, of, nodes = {}, 0, workers
+  for _, name in ipairs(redis.call('HKEYS', PARTIALS)) do there[name] = true end
   while nodes > 1 do
     for at = 0, nodes - 2, 2 do
-      local left = node(of, at)
-      local right = left and node(of, at + 1)
-      if right then
-        if take() then return {'CLIMB', version, left, of + 1, at / 2, right} end
+      if there[of .. ':' .. at] and there[of .. ':' .. at + 1] then
+        if take() then return {'CLIMB', version, node(of, at), of + 1, at / 2, node(of, at + 1)} end
         return {'WAIT', version, ''}
       end
     end
@@ -77,15 +53,8 @@ if ARGV[7] == '' then
   return take_over()
 end
 
-local intact, message, more = pcall(cmsgpack.unpack, ARGV[7])
-local own = intact and more == nil and type(message) == 'table' and message.t
-if type(own) ~= 'string' then return refuse('a partial is msgpack {"t": float64 bytes as str}') end
-if #own % 8 ~= 0 then return refuse('a partial is float64s, not ' .. #own .. ' bytes') end
-local agreed = redis.call('HMGET', PARTIALS, 'how', 'bytes')
-if agreed[1] and agreed[1] ~= 'climb' then return refuse('the others combine this iteration by ' .. agreed[1]) end
-if agreed[2] and tonumber(agreed[2]) ~= #own then
-  return refuse('a partial has ' .. #own .. ' bytes, those of the others ' .. agreed[2])
-end
+local own, first = bytes_of(ARGV[7], 'climb')
+if not own then return first end
 if level > 0 then
   local children = {node(level - 1, 2 * index), node(level - 1, 2 * index + 1)}
   if not (children[1] and children[2]) then return take_over() end  -- somebody else put this node
@@ -103,7 +72,7 @@ if level > 0 then
   if redis.call('GET', LEASE) == token then redis.call('DEL', LEASE) end
 end
 redis.call('HSET', PARTIALS, 'd' .. worker, '1', nodes > 1 and (of .. ':' .. at) or 'root', own)
-if not agreed[1] then
+if first then
   redis.call('HSET', PARTIALS, 'how', 'climb', 'bytes', #own)
   keep()
 end

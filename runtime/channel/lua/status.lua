@@ -10,19 +10,19 @@
 if not version then return {'GONE', 0, 0, {}, {}, '', '', {}, {}, {}} end
 if not integer(ARGV[1], 1, 2 ^ 40) then return refuse('a lease is a positive integer, in milliseconds') end
 
-local pushed, targets = {}, {}
-if ARGV[3] == '1' then
-  for _, name in ipairs(redis.call('HKEYS', META)) do
-    if string.sub(name, 1, 1) == 'x' then targets[#targets + 1] = string.sub(name, 2) end
-  end
+local pushed, targets, of = {}, {}, {}
+local all = redis.call('HGETALL', META)
+for at = 1, #all, 2 do
+  local name = all[at]
+  of[name] = all[at + 1]
+  if ARGV[3] == '1' and string.sub(name, 1, 1) == 'x' then targets[#targets + 1] = string.sub(name, 2) end
 end
 for _, name in ipairs(redis.call('HKEYS', PARTIALS)) do pushed[name] = true end
 local missing, waiting, attempts, beats = {}, {}, {}, {}
 for worker = 0, workers - 1 do
-  local heard = redis.call('HMGET', META, 'n' .. worker, 'b' .. worker)
-  if not heard[1] then missing[#missing + 1] = worker end
-  attempts[#attempts + 1] = tonumber(heard[1] or 0)
-  beats[#beats + 1] = tonumber(heard[2] or 0)
+  if not of['n' .. worker] then missing[#missing + 1] = worker end
+  attempts[#attempts + 1] = tonumber(of['n' .. worker] or 0)
+  beats[#beats + 1] = tonumber(of['b' .. worker] or 0)
   if word == 'run' and not pushed['d' .. worker] then waiting[#waiting + 1] = worker end
 end
 if word == 'run' then
