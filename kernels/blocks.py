@@ -108,11 +108,11 @@ def add_line_products(acc, x, y):
 
 
 @inline
-def add_row(totals, c, rows, i, shift, weight):
-    """totals[c] += weight * (rows[i] - shift); a row of totals is padded to whole lines."""
-    d, width, p = rows.shape[1], lanes(rows), 0
-    while p + width <= d:
+def add_row(totals, c, rows, i, slab, shift, weight):
+    """totals[c] += weight * (rows[i] - shift) for a slab of features; a row of totals is padded to whole lines."""
+    (p, last), d, width = slab, rows.shape[1], lanes(rows)
+    while p + width <= last:
         store(load(totals, c, p) + (load(rows, i, p) - load(shift, p)) * weight, totals, c, p)
         p += width
-    if p < d:
+    if p < last:
         store(load(totals, c, p) + (load_part(rows, i, p, d - p) - load(shift, p)) * weight, totals, c, p)

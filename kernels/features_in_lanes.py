@@ -8,6 +8,7 @@ one slab of the features after another, so that the centres' part of it stays in
 
 import numpy as np
 
+from .blocks import add_row
 from .clusters import CHANGED_AND_SCORE, arguments, flush_sums, publish
 from .exact import CHUNK, split
 from .registry import inline, kernel
@@ -20,7 +21,6 @@ from .simd import (
     line_of,
     load,
     load_like,
-    load_part,
     load_rows,
     load_rows_part,
     minus,
@@ -72,20 +72,6 @@ def compare(n, centers, norms, c, slab, rows, i, shift, scores, place, coming, b
     return best, label
 
 
-@inline
-def total_rows(sums, block_labels, slab, rows, i, valid, shift, weights):
-    """sums[label] += weight * (row - shift) for a slab of a block of rows."""
-    (first, last), d, width = slab, rows.shape[1], lanes(rows)
-    for r in range(valid):
-        c, p = block_labels[r], first
-        weight = 1.0 if weights is None else weights[i + r]
-        while p + width <= last:
-            store(load(sums, c, p) + (load(rows, i + r, p) - load(shift, p)) * weight, sums, c, p)
-            p += width
-        if p < last:
-            store(load(sums, c, p) + (load_part(rows, i + r, p, d - p) - load(shift, p)) * weight, sums, c, p)
-
-
 @kernel(*arguments(2), returns=CHANGED_AND_SCORE)
 def lloyd_few_centers(
     rows, tail, weights, weights_tail, centers, norms, shift, correction, quanta, update,
@@ -130,7 +116,9 @@ def lloyd_few_centers(
             if update:
                 for first in range(0, d, slab_size):
                     slab = first, min(first + slab_size, d)
-                    total_rows(chunk_sums, block_labels, slab, rows, i, valid, shift, weights)
+                    for r in range(valid):
+                        weight = 1.0 if weights is None else weights[i + r]
+                        add_row(chunk_sums, block_labels[r], rows, i + r, slab, shift, weight)
                 for r in range(valid):
                     weight = 1.0 if weights is None else weights[i + r]
                     chunk_score += weight * np.float64(block[0, r])

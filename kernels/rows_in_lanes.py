@@ -115,7 +115,7 @@ def lloyd_general(
             if update:
                 for r in range(valid):
                     weight = 1.0 if weights is None else weights[i + r]
-                    add_row(chunk_sums, block_labels[r], rows, i + r, shift, weight)
+                    add_row(chunk_sums, block_labels[r], rows, i + r, (0, d), shift, weight)
                     chunk_counts[block_labels[r]] += weight
         if update:
             flush_sums(chunk_sums, chunk_counts, correction, quanta, sums, counts)
