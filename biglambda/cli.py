@@ -198,6 +198,9 @@ def _add_run(parser: argparse.ArgumentParser, max_iter: int) -> None:
         "--retries", type=int, default=2, metavar="N", help="how often a worker may be lost (default: 2)"
     )
     parser.add_argument(
+        "--backups", type=int, default=0, metavar="N", help="functions to launch beside slow workers (default: 0)"
+    )
+    parser.add_argument(
         "--checkpoint", type=Path, metavar="DIR", help="directory where the newest state of the run is kept"
     )
     parser.add_argument("--resume", metavar="RUN", help="go on with a run that died, see --checkpoint")
@@ -318,6 +321,7 @@ def _run_options(options: argparse.Namespace) -> dict[str, Any]:
         "max_iter": options.max_iter,
         "workers": options.workers,
         "retries": options.retries,
+        "backups": options.backups,
         "checkpoint": options.checkpoint,
         "resume": options.resume,
         "inner": options.inner,

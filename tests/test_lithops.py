@@ -18,7 +18,9 @@ import redis as redis_client
 
 from biglambda import KMeansResult, RunError, fit_kmeans, fit_logistic_regression
 from biglambda.runtime.channel.server import start_server
+from biglambda.runtime.engine import stragglers
 from biglambda.runtime.events import (
+    BackupLaunched,
     Event,
     IterationDone,
     RunEnded,
@@ -308,6 +310,28 @@ def test_a_function_that_is_not_heard_of_any_more_is_replaced(
     assert [event.why.partition(" for ")[0] for event in lost] == ["not heard of"]
     Slow.assert_undisturbed(result)
     wait_until(lambda: not marked("silent"), 10)
+
+
+def test_a_backup_takes_the_place_of_a_function_that_all_others_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(MARK, "straggler")
+    monkeypatch.setattr(stragglers, "AT_LEAST", 1.0)
+    stopped: list[int] = []
+    events: list[Event] = []
+
+    def stop(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, IterationDone) and event.metrics["pass"] == "lloyd" and not stopped:
+            stopped.append(functions("straggler")[-1])
+            os.kill(stopped[0], signal.SIGSTOP)
+
+    result = fit_kmeans(
+        Slow.x, 300, workers=3, inner_workers=1, silence_timeout=60.0, backups=2, callbacks=[stop], **Slow.options
+    )
+    backups = [event for event in events if isinstance(event, BackupLaunched)]
+    assert [event.attempt for event in backups][:1] == [2]
+    assert not any(isinstance(event, WorkerLost) for event in events)
+    Slow.assert_undisturbed(result)
+    wait_until(lambda: not marked("straggler"), 10)
 
 
 def test_functions_whose_time_is_up_make_room_for_others() -> None:

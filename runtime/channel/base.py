@@ -12,7 +12,7 @@ from ..errors import RunError
 
 
 class FencedError(RunError):
-    """A newer attempt of this worker has joined; this one ends, and the run goes on."""
+    """Another attempt is this worker; this one ends, and the run goes on."""
 
 
 class OutOfTime(Exception):

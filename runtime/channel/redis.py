@@ -33,6 +33,8 @@ from .reason import Reason
 __all__ = ["RedisChannel", "RunControl", "Status", "check_server", "connect", "redact", "run_keys"]
 
 _ABORT_PATIENCE = 6.0
+RACES = 3
+"""Iterations in which a backup may come later than the worker that it is to replace, before it gives up."""
 LARGE = 250_000
 """Numbers in all partials of an iteration from which on workers add them, so that the server is not kept busy."""
 
@@ -80,6 +82,8 @@ class RedisChannel:
         By `time.monotonic`, when to wait no longer but make room for another attempt.
     beat : float, default=2.0
         Seconds between two signs of life, which a worker that has joined gives from a thread of its own.
+    backup : bool, default=False
+        Whether an earlier attempt is still at work: this one becomes the worker when it is the first to push.
     """
 
     def __init__(
@@ -98,11 +102,13 @@ class RedisChannel:
         climb: bool | None = None,
         deadline: float = math.inf,
         beat: float = 2.0,
+        backup: bool = False,
     ) -> None:
         self._keys = run_keys(run)
         self._run, self._worker, self._workers = run, worker, workers
         self._attempt, self._deadline, self._every = attempt, deadline, beat
         self._climbs = climb
+        self._races = RACES if backup else 0
         self._heartbeat: Heartbeat | None = None
         self._token = secrets.token_hex(16)
         self._trace = trace
@@ -114,14 +120,13 @@ class RedisChannel:
         return f"RedisChannel({self._link.address!r}, {self._run!r}, {self._worker}, {self._workers})"
 
     def join(self) -> tuple[int, State, bool]:
-        """See `Channel.join`. The newest attempt to join is the worker; earlier ones get FencedError."""
-        word, version, state, why = self._link.script(
-            "join", self._keys, self._worker, self._workers, self._token, self._target, self._attempt
-        )
-        self._raise_if_over(word, why)
-        if word == "OK" and self._heartbeat is None:
-            name = f"biglambda-heartbeat-{self._run}-{self._worker}"
-            self._heartbeat = Heartbeat(self._beat, self._every, name)
+        """See `Channel.join`. The newest attempt to join is the worker; earlier ones get FencedError.
+
+        A backup does not join yet; it gets FencedError if the run is over.
+        """
+        word, version, state = self._join("look" if self._races else "now")
+        if self._races and word == "DONE":
+            raise self._fenced()
         return version, self._decode(state), word == "DONE"
 
     def all_reduce(
@@ -145,6 +150,8 @@ class RedisChannel:
             The deadline is over. The partial counts all the same.
         """
         payload = codec.pack_partial(partial)
+        if self._races and not self._win(iteration):
+            return self._follow(iteration)
         give = self._climb if how == "sum" and self._is_to_climb(partial) else self._push
         word, total = give(iteration, how, payload)
         while True:
@@ -182,6 +189,37 @@ class RedisChannel:
         if self._heartbeat is not None:
             self._heartbeat.stop()
         self._link.close()
+
+    def _join(self, when: str | int) -> tuple[str, int, bytes]:
+        word, version, state, why = self._link.script(
+            "join", self._keys, self._worker, self._workers, self._token, self._target, self._attempt, when
+        )
+        self._raise_if_over(word, why)
+        if word == "OK" and when != "look" and self._heartbeat is None:
+            name = f"biglambda-heartbeat-{self._run}-{self._worker}"
+            self._heartbeat = Heartbeat(self._beat, self._every, name)
+        return word, version, state
+
+    def _win(self, iteration: int) -> bool:
+        """Whether this backup becomes the worker, which has not pushed yet."""
+        won = self._join(iteration)[0] == "OK"
+        self._races = 0 if won else self._races - 1
+        if not won and not self._races:
+            raise self._fenced()
+        return won
+
+    def _follow(self, iteration: int) -> tuple[int, State, bool]:
+        """The next state, to which another attempt gave its partial."""
+        while True:
+            with self._trace.span("wait"):
+                entry = self._link.read_after(self._keys[2], f"{iteration}-0", self._block)
+            reached, state, done = self.join() if entry is None else self._next(*entry)
+            if done:
+                raise self._fenced()
+            if reached > iteration:
+                return reached, state, done
+            if time.monotonic() > self._deadline:
+                raise OutOfTime(f"the others were not ready with iteration {iteration} in time")
 
     def _beat(self) -> bool:
         word, _, why = self._link.script("beat", self._keys, self._worker, self._token)
@@ -249,14 +287,18 @@ class RedisChannel:
         if word == "ABORT":
             raise self._aborted(why)
         if word == "FENCED":
-            raise FencedError(
-                f"a newer attempt of worker {self._worker} has joined run {self._run}: this one is not needed"
-            )
+            raise self._fenced()
         if word == "GONE":
             raise RunError(
                 f"Redis at {self._link.address} has no run {self._run}: it expired, was never created there, or "
                 "the server lost its data (restarted without persistence, or flushed). Start the run again"
             )
+
+    def _fenced(self) -> FencedError:
+        return FencedError(
+            f"another attempt is worker {self._worker} of run {self._run}: this one, number {self._attempt}, is "
+            "not needed"
+        )
 
     def _aborted(self, why: bytes) -> Exception:
         error = Reason.unpack(why).exception()

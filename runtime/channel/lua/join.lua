@@ -5,7 +5,10 @@
 -- KEYS  see prelude.lua
 -- ARGV  1 worker  2 workers  3 token of the attempt  4 what it computes on (opaque bytes, or '')
 --       5 number of the attempt, from 1
--- Reply {'OK' | 'DONE' | 'ABORT' | 'FENCED' | 'GONE', version, state, why}
+--       6 'now'; or, for a backup, 'look' to see the state and not join yet, or the iteration in which to be the
+--         worker unless it has pushed in it
+-- Reply {'OK' | 'LATE' | 'DONE' | 'ABORT' | 'FENCED' | 'GONE', version, state, why}
+--       LATE: it has pushed, or the iteration is over
 
 if not version then return {'GONE', 0, '', ''} end
 local worker, token, target = integer(ARGV[1], 0, workers - 1), ARGV[3], ARGV[4] or ''
@@ -13,6 +16,9 @@ if tonumber(ARGV[2]) ~= workers then return refuse('this run has ' .. workers ..
 if not worker then return refuse('worker ' .. ARGV[1] .. ' is not from 0 to ' .. (workers - 1)) end
 local attempt = integer(ARGV[5] or '1', 1, 2 ^ 31)
 if not attempt then return refuse('attempts are numbered from 1, not ' .. ARGV[5]) end
+local when = ARGV[6] or 'now'
+local unless_pushed = integer(when, 1, 2 ^ 53)
+if when ~= 'now' and when ~= 'look' and not unless_pushed then return refuse('join now, or look, not ' .. when) end
 if token == '' then return refuse('an attempt needs a token') end
 
 abort_if_client_is_gone()
@@ -20,6 +26,11 @@ if word == 'done' then return {'DONE', version, newest_state(), ''} end
 if word == 'abort' then return {'ABORT', version, '', why} end
 local newest = tonumber(redis.call('HGET', META, 'n' .. worker) or 0)
 if attempt < newest or redis.call('HEXISTS', META, 'f' .. token) == 1 then return {'FENCED', version, '', ''} end
+
+if when == 'look' then return {'OK', version, newest_state(), ''} end
+if unless_pushed and (unless_pushed ~= version or redis.call('HEXISTS', PARTIALS, 'd' .. worker) == 1) then
+  return {'LATE', version, '', ''}
+end
 
 local before = redis.call('HGET', META, 't' .. worker)
 if before and before ~= token then
