@@ -168,7 +168,8 @@ def fit_kmeans(
         environment variable ``BIGLAMBDA_REDIS_URL``, else the ``redis`` section of the Lithops configuration,
         else, for workers on this machine only, a server of the run's own.
     callbacks : sequence of callables
-        Called with each event of the run (`biglambda.runtime.events`), for example `biglambda.ProgressBar()`.
+        Called with each event of the run (`biglambda.runtime.events`): `biglambda.ProgressBar()`,
+        `biglambda.JsonLines(path)`, `biglambda.EventLog()`, or functions of your own.
     arrival_timeout : float
         Seconds within which all workers must have started.
     stall_timeout : float
