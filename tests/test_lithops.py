@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,9 +16,10 @@ import lithops
 import numpy as np
 import pytest
 import redis as redis_client
+from own_server import OwnServer
 
 from biglambda import KMeansResult, RunError, fit_kmeans, fit_logistic_regression
-from biglambda.runtime.channel.server import start_server
+from biglambda.runtime.channel.server import find_binary, start_server
 from biglambda.runtime.engine import stragglers
 from biglambda.runtime.events import (
     BackupLaunched,
@@ -426,6 +428,40 @@ def test_workers_that_do_not_arrive_are_counted(redis_url: str) -> None:
             fit_kmeans(x, 2, workers=4, executor=Claims(), redis=redis_url, arrival_timeout=6.0)
         assert time.monotonic() - start < 20
     assert keys_without_ttl(redis_url) == []
+
+
+@pytest.mark.parametrize("retries", [1, 0])
+def test_a_run_whose_server_was_restarted_without_its_data_goes_on_if_it_may(tmp_path: Path, retries: int) -> None:
+    server = OwnServer(tmp_path, find_binary())
+    runs: list[str] = []
+    steps: list[int] = []
+
+    def restart(event: Event) -> None:
+        if isinstance(event, RunStarted):
+            runs.append(event.run)
+        if isinstance(event, IterationDone) and event.metrics["pass"] == "lloyd":
+            steps.append(event.iteration)
+            if len(steps) == 3:
+                server.restart()
+
+    options = {**Slow.options, "max_iter": 200}
+    try:
+        start = time.monotonic()
+        fit = partial(
+            fit_kmeans, Slow.x, 300, workers=2, inner_workers=1, redis=server.url, retries=retries,
+            callbacks=[restart], **options,
+        )  # fmt: skip
+        if retries == 0:
+            with pytest.raises(RunError, match="lost"):
+                fit()
+            assert time.monotonic() - start < 30
+            return
+        result = fit()
+        assert runs == [runs[0], f"{runs[0]}-2"]
+        Slow.assert_undisturbed(result, max_iter=200)
+        assert keys_without_ttl(server.url) == []
+    finally:
+        server.stop()
 
 
 def test_a_lost_redis_ends_the_run_with_a_reason() -> None:

@@ -15,6 +15,10 @@ class FencedError(RunError):
     """Another attempt is this worker; this one ends, and the run goes on."""
 
 
+class LostError(RunError):
+    """The server no longer has what the run needs; whoever still has a state can go on from it in another run."""
+
+
 class OutOfTime(Exception):
     """The worker stopped before its function's time was up; another attempt goes on, and the run waits for it."""
 

@@ -24,7 +24,7 @@ from ..errors import RunError
 from ..target import Target, grouped
 from ..trace import Trace
 from . import codec
-from .base import FencedError, OutOfTime
+from .base import FencedError, LostError, OutOfTime
 from .connect import connect, redact
 from .heartbeat import Heartbeat
 from .link import Link, check_server
@@ -155,6 +155,8 @@ class RedisChannel:
         give = self._climb if how == "sum" and self._is_to_climb(partial) else self._push
         word, total = give(iteration, how, payload)
         while True:
+            if word == "AHEAD":  # the server has lost its last iterations, as in a failover: back to where it is
+                return self.join()
             if word == "LAST":
                 with self._trace.span("update"):
                     state, done = update(codec.vector_of(total))
@@ -228,12 +230,10 @@ class RedisChannel:
 
     def _push(self, iteration: int, how: Combine, payload: bytes) -> tuple[str, bytes]:
         with self._trace.span("push"):
-            word, version, data = self._link.script(
+            word, _, data = self._link.script(
                 "push", self._keys, iteration, self._worker, self._token, self._lease, how, payload
             )
         self._raise_if_over(word, data)
-        if word == "AHEAD":
-            raise self._lost_data(iteration, version)
         return word, data
 
     def _is_to_climb(self, partial: np.ndarray) -> bool:
@@ -245,7 +245,7 @@ class RedisChannel:
         own = codec.unpack_partial(payload) if payload else np.empty(0)
         with self._trace.span("push"):
             while True:
-                word, version, left, *rest = self._link.script(
+                word, _, left, *rest = self._link.script(
                     "put", self._keys, iteration, self._worker, self._token, self._lease, level, index, payload
                 )
                 if word != "CLIMB":
@@ -254,19 +254,15 @@ class RedisChannel:
                 own = (codec.vector_of(left) if left else own) + codec.vector_of(right)
                 payload = codec.pack_partial(own)
         self._raise_if_over(word, left)
-        if word == "AHEAD":
-            raise self._lost_data(iteration, version)
         return word, left or own.tobytes()
 
     def _finish(self, iteration: int, state: bytes, done: bool) -> bool:
-        """Publish the next state; False if another worker did."""
+        """Publish the next state; False if another worker did, or the server has lost the sum."""
         with self._trace.span("push"):
-            word, version, why = self._link.script(
+            word, _, why = self._link.script(
                 "finish", self._keys, iteration, self._worker, self._token, int(done), state
             )
         self._raise_if_over(word, why)
-        if word == "AHEAD":
-            raise self._lost_data(iteration, version)
         return word == "OK"
 
     def _next(self, entry: str, fields: dict[bytes, bytes]) -> tuple[int, State, bool]:
@@ -289,7 +285,7 @@ class RedisChannel:
         if word == "FENCED":
             raise self._fenced()
         if word == "GONE":
-            raise RunError(
+            raise LostError(
                 f"Redis at {self._link.address} has no run {self._run}: it expired, was never created there, or "
                 "the server lost its data (restarted without persistence, or flushed). Start the run again"
             )
@@ -305,16 +301,10 @@ class RedisChannel:
         error.add_note(f"run {self._run} was aborted")
         return error
 
-    def _lost_state(self, iteration: int) -> RunError:
-        return RunError(
+    def _lost_state(self, iteration: int) -> LostError:
+        return LostError(
             f"Redis at {self._link.address} no longer has the state that follows iteration {iteration} of run "
             f"{self._run}: the server evicted or lost it. Set its maxmemory-policy to noeviction and start again"
-        )
-
-    def _lost_data(self, iteration: int, version: int) -> RunError:
-        return RunError(
-            f"Redis at {self._link.address} is at iteration {version} of run {self._run}, behind this worker's "
-            f"{iteration}: the server lost data (a failover, or a restart). Start the run again"
         )
 
 

@@ -5,20 +5,16 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
-import secrets
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import redis
 
 from biglambda.runtime.channel import FencedError
-from biglambda.runtime.channel.link import Link
 from biglambda.runtime.channel.redis import RedisChannel
 from biglambda.runtime.trace import Trace
 
@@ -105,33 +101,6 @@ def lose_replies(channel: RedisChannel, probability: float) -> None:
 
 def kill_self() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-class OwnServer:
-    """A server that can be restarted at the same address, with nothing of what it held."""
-
-    def __init__(self, directory: Path, binary: str) -> None:
-        password = secrets.token_urlsafe(12)
-        path = directory / "redis.sock"
-        self.url = f"unix://:{password}@{path}"
-        self._config = directory / "server.conf"
-        self._config.write_text(
-            f'port 0\nunixsocket {path}\nrequirepass {password}\nsave ""\ndir {directory}\nlogfile server.log\n'
-        )
-        self._binary = binary
-        self._start()
-
-    def restart(self) -> None:
-        self.stop()
-        self._start()
-
-    def stop(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    def _start(self) -> None:
-        self._process = subprocess.Popen([self._binary, str(self._config)], stdout=subprocess.DEVNULL)
-        Link(self.url).call(lambda client: client.ping())
 
 
 class Child:
