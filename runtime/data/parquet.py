@@ -156,7 +156,10 @@ class _Job:
         pieces = [(begin, store.read(footer.path, begin, end - begin)) for begin, end in ranges]
         try:
             file = footer.parquet.ParquetFile(
-                _Pieces(pieces, footer.size), metadata=footer.metadata, page_checksum_verification=True
+                _Pieces(pieces, footer.size),
+                metadata=footer.metadata,
+                pre_buffer=False,
+                page_checksum_verification=True,
             )
             yield from file.iter_batches(size, [self.group], names, use_threads=False)
         except (footer.arrow.ArrowException, OSError) as error:
