@@ -101,9 +101,10 @@ class ParquetSource:
         for file in self.files:
             footer = None
             for number, rows in enumerate(file.groups):
-                if low < start + rows and start < high:
+                first, stop = max(low, start), min(high, start + rows)
+                if first < stop:
                     footer = footer or _Footer(self.store, file.path, file)
-                    groups.append((footer, number, start, max(low, start), min(high, start + rows)))
+                    groups.append((footer, number, start, first, stop))
                 start += rows
         columns: list[tuple[str, int | None]] = [(name, number) for number, name in enumerate(self.names)]
         columns += [] if self.target is None else [(self.target, None)]
