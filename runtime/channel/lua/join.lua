@@ -7,13 +7,12 @@
 --       5 number of the attempt, from 1
 -- Reply {'OK' | 'DONE' | 'ABORT' | 'FENCED' | 'GONE', version, state, why}
 
-if not version then return {'GONE', 0, '', ''} end
-local worker, token, target = integer(ARGV[1], 0, workers - 1), ARGV[3], ARGV[4] or ''
-if tonumber(ARGV[2]) ~= workers then return refuse('this run has ' .. workers .. ' workers, not ' .. ARGV[2]) end
-if not worker then return refuse('worker ' .. ARGV[1] .. ' is not from 0 to ' .. (workers - 1)) end
-local attempt = integer(ARGV[5] or '1', 1, 2 ^ 31)
-if not attempt then return refuse('attempts are numbered from 1, not ' .. ARGV[5]) end
+local reply = malformed({WORKER, TEXT, TEXT, TEXT, {'an attempt', 1, 2 ^ 31}})
+if reply then return reply end
+local worker, token, target, attempt = ARGV[1], ARGV[3], ARGV[4], tonumber(ARGV[5])
 if token == '' then return refuse('an attempt needs a token') end
+if not version then return {'GONE', 0, '', ''} end
+if ARGV[2] ~= tostring(workers) then return refuse('this run has ' .. workers .. ' workers, not ' .. ARGV[2]) end
 
 abort_if_client_is_gone()
 if word == 'done' then return {'DONE', version, newest_state(), ''} end
@@ -21,14 +20,14 @@ if word == 'abort' then return {'ABORT', version, '', why} end
 local newest = tonumber(redis.call('HGET', META, 'n' .. worker) or 0)
 if attempt < newest or redis.call('HEXISTS', META, 'f' .. token) == 1 then return {'FENCED', version, '', ''} end
 
-local before = redis.call('HGET', META, 't' .. worker)
+local before, holder, state = redis.call('HGET', META, 't' .. worker), redis.call('GET', LEASE), newest_state()
 if before and before ~= token then
   redis.call('HSET', META, 'f' .. before, worker)
   -- If it was computing the next state, nobody needs to wait for its lease to expire.
-  if redis.call('GET', LEASE) == before then redis.call('DEL', LEASE) end
+  if holder == before then redis.call('DEL', LEASE) end
 end
 redis.call('HSET', META, 't' .. worker, token, 'n' .. worker, attempt)
 redis.call('HINCRBY', META, 'b' .. worker, 1)
 if target ~= '' then redis.call('HSET', META, 'x' .. worker .. ':' .. target, '') end
 keep()
-return {'OK', version, newest_state(), ''}
+return {'OK', version, state, ''}
