@@ -119,6 +119,7 @@ def fit_kmeans(
     stall_timeout: float = 900.0,
     silence_timeout: float = 15.0,
     retries: int = 2,
+    backups: int = 0,
     checkpoint: Any = None,
     resume: str | None = None,
 ) -> KMeansResult:
@@ -167,7 +168,8 @@ def fit_kmeans(
         environment variable ``BIGLAMBDA_REDIS_URL``, else the ``redis`` section of the Lithops configuration,
         else, for workers on this machine only, a server of the run's own.
     callbacks : sequence of callables
-        Called with each event of the run (`biglambda.runtime.events`), for example `biglambda.ProgressBar()`.
+        Called with each event of the run (`biglambda.runtime.events`): `biglambda.ProgressBar()`,
+        `biglambda.JsonLines(path)`, `biglambda.EventLog()`, or functions of your own.
     arrival_timeout : float
         Seconds within which all workers must have started.
     stall_timeout : float
@@ -176,6 +178,9 @@ def fit_kmeans(
         Seconds without a sign of life after which a worker counts as lost; it gives one every 2 s.
     retries : int
         How often each worker may be lost: it is launched again, reads its rows again, and goes on.
+    backups : int
+        How many more functions may be launched for workers that are three times as long at an iteration as half of
+        the others, and longer than 5 s: the first of the two to push is the worker.
     checkpoint : path, optional
         A directory where the client keeps the newest state of a run that goes on, in RUN.checkpoint, every 30 s.
     resume : str, optional
@@ -215,7 +220,7 @@ def fit_kmeans(
         raise ValueError(f"init={init!r}: {_ALLOWED_INIT} shape ({k}, d)")
     options = RunOptions(
         workers, inner, inner_workers, executor, redis, callbacks,
-        arrival_timeout, stall_timeout, silence_timeout, retries, checkpoint, resume=resume,
+        arrival_timeout, stall_timeout, silence_timeout, retries, backups, checkpoint, resume=resume,
     )  # fmt: skip
     source = describe(data, columns=columns, header=header, delimiter=delimiter, dtype=dtype)
     if source.n_rows is not None and k > source.n_rows:

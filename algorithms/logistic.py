@@ -256,6 +256,7 @@ def fit_logistic_regression(
     stall_timeout: float = 900.0,
     silence_timeout: float = 15.0,
     retries: int = 2,
+    backups: int = 0,
     checkpoint: Any = None,
     resume: str | None = None,
 ) -> LogisticRegressionResult:
@@ -280,7 +281,7 @@ def fit_logistic_regression(
     columns, header, delimiter, dtype
         As in `fit_kmeans`.
     workers, inner, inner_workers, executor, redis, callbacks, arrival_timeout, stall_timeout,
-    silence_timeout, retries, checkpoint, resume
+    silence_timeout, retries, backups, checkpoint, resume
         As in `fit_kmeans`.
 
     Returns
@@ -306,7 +307,7 @@ def fit_logistic_regression(
     tol = check_number("tol", tol, low=0.0)
     options = RunOptions(
         workers, inner, inner_workers, executor, redis, callbacks,
-        arrival_timeout, stall_timeout, silence_timeout, retries, checkpoint, resume=resume,
+        arrival_timeout, stall_timeout, silence_timeout, retries, backups, checkpoint, resume=resume,
     )  # fmt: skip
     if target is None:
         raise TypeError("target is None: allowed are an array, a .npy path, and a column's name or number")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .algorithms.kmeans import KMeansResult, fit_kmeans
     from .algorithms.logistic import LogisticRegressionResult, fit_logistic_regression
+    from .runtime.callbacks import EventLog, JsonLines
     from .runtime.errors import DataError, RunError
     from .runtime.progress import ProgressBar
 
@@ -19,6 +20,8 @@ __version__ = "0.1.0"
 # Names are loaded when they are first used: Numba alone takes a quarter of a second to import.
 _HOME = {
     "DataError": "runtime.errors",
+    "EventLog": "runtime.callbacks",
+    "JsonLines": "runtime.callbacks",
     "KMeansResult": "algorithms.kmeans",
     "LogisticRegressionResult": "algorithms.logistic",
     "ProgressBar": "runtime.progress",
@@ -29,6 +32,8 @@ _HOME = {
 
 __all__ = [
     "DataError",
+    "EventLog",
+    "JsonLines",
     "KMeansResult",
     "LogisticRegressionResult",
     "ProgressBar",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -198,6 +199,9 @@ def _add_run(parser: argparse.ArgumentParser, max_iter: int) -> None:
         "--retries", type=int, default=2, metavar="N", help="how often a worker may be lost (default: 2)"
     )
     parser.add_argument(
+        "--backups", type=int, default=0, metavar="N", help="functions to launch beside slow workers (default: 0)"
+    )
+    parser.add_argument(
         "--checkpoint", type=Path, metavar="DIR", help="directory where the newest state of the run is kept"
     )
     parser.add_argument("--resume", metavar="RUN", help="go on with a run that died, see --checkpoint")
@@ -216,6 +220,12 @@ def _add_run(parser: argparse.ArgumentParser, max_iter: int) -> None:
         "--lithops",
         action="store_true",
         help="run on the backend of your Lithops configuration instead of this machine",
+    )
+    parser.add_argument(
+        "--history", type=Path, metavar="FILE", help="append what happens to a file, as lines of JSON"
+    )
+    parser.add_argument(
+        "-v", "--verbose", action="count", default=0, help="log what happens instead of a progress bar; -vv: more"
     )
     parser.add_argument("--save", type=Path, metavar="FILE", help="write the model to a .npz file")
     parser.add_argument(
@@ -306,8 +316,6 @@ def _data_options(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _run_options(options: argparse.Namespace) -> dict[str, Any]:
-    from .runtime.progress import ProgressBar
-
     executor = None
     if options.lithops:
         import lithops
@@ -318,14 +326,26 @@ def _run_options(options: argparse.Namespace) -> dict[str, Any]:
         "max_iter": options.max_iter,
         "workers": options.workers,
         "retries": options.retries,
+        "backups": options.backups,
         "checkpoint": options.checkpoint,
         "resume": options.resume,
         "inner": options.inner,
         "inner_workers": int(inner_workers) if inner_workers.isdecimal() else inner_workers,
         "redis": options.redis,
         "executor": executor,
-        "callbacks": (ProgressBar(),),
+        "callbacks": _callbacks(options),
     }
+
+
+def _callbacks(options: argparse.Namespace) -> list[Any]:
+    from . import EventLog, JsonLines, ProgressBar
+
+    kept = [JsonLines(options.history)] if options.history else []
+    if not options.verbose:
+        return [ProgressBar(), *kept]
+    logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.getLogger("biglambda").setLevel(logging.DEBUG if options.verbose > 1 else logging.INFO)
+    return [EventLog(), *kept]
 
 
 def _report(options: argparse.Namespace, result: Any, about: dict[str, Any]) -> int:

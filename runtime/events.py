@@ -70,6 +70,21 @@ class WorkerLeft:
 
 
 @dataclass(frozen=True)
+class BackupLaunched:
+    """All others have waited long for a worker: whichever of its two attempts pushes first is the worker.
+
+    Attributes
+    ----------
+    worker : int
+    attempt : int
+        Number of the new one.
+    """
+
+    worker: int
+    attempt: int
+
+
+@dataclass(frozen=True)
 class IterationDone:
     """A new state was published.
 
@@ -93,7 +108,9 @@ class RunEnded:
     error: str | None
 
 
-Event = RunStarted | WorkersJoined | TargetsMixed | WorkerLost | WorkerLeft | IterationDone | RunEnded
+Event = (
+    RunStarted | WorkersJoined | TargetsMixed | WorkerLost | WorkerLeft | BackupLaunched | IterationDone | RunEnded
+)
 Callback = Callable[[Event], None]
 
 

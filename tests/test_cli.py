@@ -98,3 +98,12 @@ def test_help_names_defaults_and_units(command: tuple[str, ...]) -> None:
 
 def test_version() -> None:
     assert biglambda("--version").stdout.strip() == f"biglambda {__version__}"
+
+
+def test_what_happens_is_logged_and_kept(table: Path, tmp_path: Path) -> None:
+    history = tmp_path / "history.jsonl"
+    done = biglambda("kmeans", table, "-k", 3, "--seed", 1, "-v", "--history", history)
+    assert "biglambda INFO RunStarted(" in done.stderr
+    assert "IterationDone" not in done.stderr
+    assert [json.loads(line)["event"] for line in history.read_text().splitlines()][-1] == "RunEnded"
+    assert "biglambda DEBUG IterationDone(" in biglambda("kmeans", table, "-k", 3, "--seed", 1, "-vv").stderr

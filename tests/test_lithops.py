@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,10 +16,13 @@ import lithops
 import numpy as np
 import pytest
 import redis as redis_client
+from own_server import OwnServer
 
 from biglambda import KMeansResult, RunError, fit_kmeans, fit_logistic_regression
-from biglambda.runtime.channel.server import start_server
+from biglambda.runtime.channel.server import find_binary, start_server
+from biglambda.runtime.engine import stragglers
 from biglambda.runtime.events import (
+    BackupLaunched,
     Event,
     IterationDone,
     RunEnded,
@@ -310,6 +314,28 @@ def test_a_function_that_is_not_heard_of_any_more_is_replaced(
     wait_until(lambda: not marked("silent"), 10)
 
 
+def test_a_backup_takes_the_place_of_a_function_that_all_others_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(MARK, "straggler")
+    monkeypatch.setattr(stragglers, "AT_LEAST", 1.0)
+    stopped: list[int] = []
+    events: list[Event] = []
+
+    def stop(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, IterationDone) and event.metrics["pass"] == "lloyd" and not stopped:
+            stopped.append(functions("straggler")[-1])
+            os.kill(stopped[0], signal.SIGSTOP)
+
+    result = fit_kmeans(
+        Slow.x, 300, workers=3, inner_workers=1, silence_timeout=60.0, backups=2, callbacks=[stop], **Slow.options
+    )
+    backups = [event for event in events if isinstance(event, BackupLaunched)]
+    assert [event.attempt for event in backups][:1] == [2]
+    assert not any(isinstance(event, WorkerLost) for event in events)
+    Slow.assert_undisturbed(result)
+    wait_until(lambda: not marked("straggler"), 10)
+
+
 def test_functions_whose_time_is_up_make_room_for_others() -> None:
     events: list[Event] = []
     with localhost(2, execution_timeout=14) as executor:
@@ -402,6 +428,40 @@ def test_workers_that_do_not_arrive_are_counted(redis_url: str) -> None:
             fit_kmeans(x, 2, workers=4, executor=Claims(), redis=redis_url, arrival_timeout=6.0)
         assert time.monotonic() - start < 20
     assert keys_without_ttl(redis_url) == []
+
+
+@pytest.mark.parametrize("retries", [1, 0])
+def test_a_run_whose_server_was_restarted_without_its_data_goes_on_if_it_may(tmp_path: Path, retries: int) -> None:
+    server = OwnServer(tmp_path, find_binary())
+    runs: list[str] = []
+    steps: list[int] = []
+
+    def restart(event: Event) -> None:
+        if isinstance(event, RunStarted):
+            runs.append(event.run)
+        if isinstance(event, IterationDone) and event.metrics["pass"] == "lloyd":
+            steps.append(event.iteration)
+            if len(steps) == 3:
+                server.restart()
+
+    options = {**Slow.options, "max_iter": 200}
+    try:
+        start = time.monotonic()
+        fit = partial(
+            fit_kmeans, Slow.x, 300, workers=2, inner_workers=1, redis=server.url, retries=retries,
+            callbacks=[restart], **options,
+        )  # fmt: skip
+        if retries == 0:
+            with pytest.raises(RunError, match="lost"):
+                fit()
+            assert time.monotonic() - start < 30
+            return
+        result = fit()
+        assert runs == [runs[0], f"{runs[0]}-2"]
+        Slow.assert_undisturbed(result, max_iter=200)
+        assert keys_without_ttl(server.url) == []
+    finally:
+        server.stop()
 
 
 def test_a_lost_redis_ends_the_run_with_a_reason() -> None:

@@ -12,7 +12,11 @@ from ..errors import RunError
 
 
 class FencedError(RunError):
-    """A newer attempt of this worker has joined; this one ends, and the run goes on."""
+    """Another attempt is this worker; this one ends, and the run goes on."""
+
+
+class LostError(RunError):
+    """The server no longer has what the run needs; whoever still has a state can go on from it in another run."""
 
 
 class OutOfTime(Exception):

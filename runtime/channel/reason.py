@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import msgpack
 
 from ..errors import DataError, RunError
+from .base import LostError
 
 _MAX_TEXT = 4000
 
@@ -32,7 +33,7 @@ class Reason:
     def of(cls, error: BaseException, worker: int | None = None) -> Reason:
         """The reason that an exception is."""
         name = type(error).__name__
-        for known in (DataError, RunError):
+        for known in (DataError, RunError, LostError):
             if isinstance(error, known):
                 name = known.__name__
         text = "stopped by the user" if isinstance(error, KeyboardInterrupt) else str(error)
@@ -54,16 +55,16 @@ class Reason:
             return cls("RunError", data[:_MAX_TEXT].decode(errors="replace") or "no reason was given")
 
     def exception(self) -> DataError | RunError:
-        """What to raise: DataError if it was one, RunError for everything else."""
+        """What to raise: DataError or LostError if it was one, RunError for everything else."""
         if self.error == "DataError":
             error = DataError(self.message)
             if self.worker is not None:
                 error.add_note(f"worker {self.worker} reported this")
             return error
-        return RunError(str(self))
+        return LostError(str(self)) if self.error == "LostError" else RunError(str(self))
 
     def __str__(self) -> str:
         what = self.message
-        if self.error not in ("DataError", "RunError", "KeyboardInterrupt"):
+        if self.error not in ("DataError", "RunError", "LostError", "KeyboardInterrupt"):
             what = f"{self.error}: {what}" if what else self.error
         return what if self.worker is None else f"worker {self.worker}: {what}"

@@ -24,7 +24,7 @@ from ..errors import RunError
 from ..target import Target, grouped
 from ..trace import Trace
 from . import codec
-from .base import FencedError, OutOfTime
+from .base import FencedError, LostError, OutOfTime
 from .connect import connect, redact
 from .heartbeat import Heartbeat
 from .link import Link, check_server
@@ -33,6 +33,8 @@ from .reason import Reason
 __all__ = ["RedisChannel", "RunControl", "Status", "check_server", "connect", "redact", "run_keys"]
 
 _ABORT_PATIENCE = 6.0
+RACES = 3
+"""Iterations in which a backup may come later than the worker that it is to replace, before it gives up."""
 LARGE = 250_000
 """Numbers in all partials of an iteration from which on workers add them, so that the server is not kept busy."""
 
@@ -80,6 +82,8 @@ class RedisChannel:
         By `time.monotonic`, when to wait no longer but make room for another attempt.
     beat : float, default=2.0
         Seconds between two signs of life, which a worker that has joined gives from a thread of its own.
+    backup : bool, default=False
+        Whether an earlier attempt is still at work: this one becomes the worker when it is the first to push.
     """
 
     def __init__(
@@ -98,11 +102,13 @@ class RedisChannel:
         climb: bool | None = None,
         deadline: float = math.inf,
         beat: float = 2.0,
+        backup: bool = False,
     ) -> None:
         self._keys = run_keys(run)
         self._run, self._worker, self._workers = run, worker, workers
         self._attempt, self._deadline, self._every = attempt, deadline, beat
         self._climbs = climb
+        self._races = RACES if backup else 0
         self._heartbeat: Heartbeat | None = None
         self._token = secrets.token_hex(16)
         self._trace = trace
@@ -114,14 +120,13 @@ class RedisChannel:
         return f"RedisChannel({self._link.address!r}, {self._run!r}, {self._worker}, {self._workers})"
 
     def join(self) -> tuple[int, State, bool]:
-        """See `Channel.join`. The newest attempt to join is the worker; earlier ones get FencedError."""
-        word, version, state, why = self._link.script(
-            "join", self._keys, self._worker, self._workers, self._token, self._target, self._attempt
-        )
-        self._raise_if_over(word, why)
-        if word == "OK" and self._heartbeat is None:
-            name = f"biglambda-heartbeat-{self._run}-{self._worker}"
-            self._heartbeat = Heartbeat(self._beat, self._every, name)
+        """See `Channel.join`. The newest attempt to join is the worker; earlier ones get FencedError.
+
+        A backup does not join yet; it gets FencedError if the run is over.
+        """
+        word, version, state = self._join("look" if self._races else "now")
+        if self._races and word == "DONE":
+            raise self._fenced()
         return version, self._decode(state), word == "DONE"
 
     def all_reduce(
@@ -145,9 +150,13 @@ class RedisChannel:
             The deadline is over. The partial counts all the same.
         """
         payload = codec.pack_partial(partial)
+        if self._races and not self._win(iteration):
+            return self._follow(iteration)
         give = self._climb if how == "sum" and self._is_to_climb(partial) else self._push
         word, total = give(iteration, how, payload)
         while True:
+            if word == "AHEAD":  # the server has lost its last iterations, as in a failover: back to where it is
+                return self.join()
             if word == "LAST":
                 with self._trace.span("update"):
                     state, done = update(codec.vector_of(total))
@@ -183,6 +192,37 @@ class RedisChannel:
             self._heartbeat.stop()
         self._link.close()
 
+    def _join(self, when: str | int) -> tuple[str, int, bytes]:
+        word, version, state, why = self._link.script(
+            "join", self._keys, self._worker, self._workers, self._token, self._target, self._attempt, when
+        )
+        self._raise_if_over(word, why)
+        if word == "OK" and when != "look" and self._heartbeat is None:
+            name = f"biglambda-heartbeat-{self._run}-{self._worker}"
+            self._heartbeat = Heartbeat(self._beat, self._every, name)
+        return word, version, state
+
+    def _win(self, iteration: int) -> bool:
+        """Whether this backup becomes the worker, which has not pushed yet."""
+        won = self._join(iteration)[0] == "OK"
+        self._races = 0 if won else self._races - 1
+        if not won and not self._races:
+            raise self._fenced()
+        return won
+
+    def _follow(self, iteration: int) -> tuple[int, State, bool]:
+        """The next state, to which another attempt gave its partial."""
+        while True:
+            with self._trace.span("wait"):
+                entry = self._link.read_after(self._keys[2], f"{iteration}-0", self._block)
+            reached, state, done = self.join() if entry is None else self._next(*entry)
+            if done:
+                raise self._fenced()
+            if reached > iteration:
+                return reached, state, done
+            if time.monotonic() > self._deadline:
+                raise OutOfTime(f"the others were not ready with iteration {iteration} in time")
+
     def _beat(self) -> bool:
         word, _, why = self._link.script("beat", self._keys, self._worker, self._token)
         self._raise_if_over(word, why)
@@ -190,12 +230,10 @@ class RedisChannel:
 
     def _push(self, iteration: int, how: Combine, payload: bytes) -> tuple[str, bytes]:
         with self._trace.span("push"):
-            word, version, data = self._link.script(
+            word, _, data = self._link.script(
                 "push", self._keys, iteration, self._worker, self._token, self._lease, how, payload
             )
         self._raise_if_over(word, data)
-        if word == "AHEAD":
-            raise self._lost_data(iteration, version)
         return word, data
 
     def _is_to_climb(self, partial: np.ndarray) -> bool:
@@ -207,7 +245,7 @@ class RedisChannel:
         own = codec.unpack_partial(payload) if payload else np.empty(0)
         with self._trace.span("push"):
             while True:
-                word, version, left, *rest = self._link.script(
+                word, _, left, *rest = self._link.script(
                     "put", self._keys, iteration, self._worker, self._token, self._lease, level, index, payload
                 )
                 if word != "CLIMB":
@@ -216,19 +254,15 @@ class RedisChannel:
                 own = (codec.vector_of(left) if left else own) + codec.vector_of(right)
                 payload = codec.pack_partial(own)
         self._raise_if_over(word, left)
-        if word == "AHEAD":
-            raise self._lost_data(iteration, version)
         return word, left or own.tobytes()
 
     def _finish(self, iteration: int, state: bytes, done: bool) -> bool:
-        """Publish the next state; False if another worker did."""
+        """Publish the next state; False if another worker did, or the server has lost the sum."""
         with self._trace.span("push"):
-            word, version, why = self._link.script(
+            word, _, why = self._link.script(
                 "finish", self._keys, iteration, self._worker, self._token, int(done), state
             )
         self._raise_if_over(word, why)
-        if word == "AHEAD":
-            raise self._lost_data(iteration, version)
         return word == "OK"
 
     def _next(self, entry: str, fields: dict[bytes, bytes]) -> tuple[int, State, bool]:
@@ -249,30 +283,28 @@ class RedisChannel:
         if word == "ABORT":
             raise self._aborted(why)
         if word == "FENCED":
-            raise FencedError(
-                f"a newer attempt of worker {self._worker} has joined run {self._run}: this one is not needed"
-            )
+            raise self._fenced()
         if word == "GONE":
-            raise RunError(
+            raise LostError(
                 f"Redis at {self._link.address} has no run {self._run}: it expired, was never created there, or "
                 "the server lost its data (restarted without persistence, or flushed). Start the run again"
             )
+
+    def _fenced(self) -> FencedError:
+        return FencedError(
+            f"another attempt is worker {self._worker} of run {self._run}: this one, number {self._attempt}, is "
+            "not needed"
+        )
 
     def _aborted(self, why: bytes) -> Exception:
         error = Reason.unpack(why).exception()
         error.add_note(f"run {self._run} was aborted")
         return error
 
-    def _lost_state(self, iteration: int) -> RunError:
-        return RunError(
+    def _lost_state(self, iteration: int) -> LostError:
+        return LostError(
             f"Redis at {self._link.address} no longer has the state that follows iteration {iteration} of run "
             f"{self._run}: the server evicted or lost it. Set its maxmemory-policy to noeviction and start again"
-        )
-
-    def _lost_data(self, iteration: int, version: int) -> RunError:
-        return RunError(
-            f"Redis at {self._link.address} is at iteration {version} of run {self._run}, behind this worker's "
-            f"{iteration}: the server lost data (a failover, or a restart). Start the run again"
         )
 
 

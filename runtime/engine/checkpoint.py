@@ -45,15 +45,22 @@ class Checkpoints:
         Its name is that of the file.
     every : float
         Seconds between two of them at least.
+
+    Attributes
+    ----------
+    newest : Checkpoint or None
+        The last one, written or not.
     """
 
     def __init__(self, directory: Path | None, run: str, every: float) -> None:
         self._path = None if directory is None else directory / f"{run}{SUFFIX}"
         self._every = every
+        self.newest: Checkpoint | None = None
         self._written = time.monotonic()
 
     def keep(self, iteration: int, envelope: bsp.Envelope) -> None:
         """Write a state, unless it is too soon for that."""
+        self.newest = Checkpoint(iteration, envelope)
         now = time.monotonic()
         if self._path is None or now - self._written < self._every:
             return

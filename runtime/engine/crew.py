@@ -13,9 +13,10 @@ from lithops.wait import ALWAYS
 from ..channel.base import FencedError
 from ..channel.redis import Status
 from ..errors import RunError
-from ..events import WorkerLeft, WorkerLost, emit
+from ..events import BackupLaunched, WorkerLeft, WorkerLost, emit
 from .options import RunOptions
 from .outcome import WorkerReport
+from .stragglers import Pace
 from .worker import Job
 
 Launch = Callable[[list[Job]], tuple[Any, list[Any]]]
@@ -59,6 +60,11 @@ class Attempt:
         return "no reason was given"
 
     @property
+    def has_ended(self) -> bool:
+        """Whether it failed, or brought back its report."""
+        return bool(self.future.error or self.future.done or self.future.success)
+
+    @property
     def report(self) -> WorkerReport | None:
         """What it brought back, if it has.
 
@@ -67,7 +73,7 @@ class Attempt:
         RunError
             It is the result of something else.
         """
-        if self.future.error or not (self.future.done or self.future.success):
+        if self.future.error or not self.has_ended:
             return None
         report = self.future.result()
         if getattr(report, "run", None) != self.job.run:
@@ -142,11 +148,15 @@ class Crew:
         self._losses = [0] * len(jobs)
         self._attempts: list[Attempt] = []
         self._newest: dict[int, Attempt] = {}
+        self._backups: dict[int, Attempt] = {}
+        self._backups_left = options.backups
+        self._pace = Pace()
         self._generation: float | None = None  # when the attempts began whose time is up together
-        self._start([replace(job, is_last=options.retries == 0) for job in jobs])
+        self._numbers = [0] * len(jobs)  # of the newest attempt, be it a backup
+        self._newest = self._start([replace(job, is_last=options.retries == 0) for job in jobs])
 
     def watch(self, status: Status, is_running: Callable[[], bool]) -> None:
-        """Launch the workers again that were lost, or whose time was up.
+        """Launch the workers again that were lost, or whose time was up; and backups for stragglers.
 
         Parameters
         ----------
@@ -162,6 +172,7 @@ class Crew:
         """
         self._ask_lithops()
         now = time.monotonic()
+        self._judge_backups(status)
         for worker, heard in enumerate(zip(status.attempts, status.beats, strict=True)):
             if heard != self._heard[worker][0]:
                 self._heard[worker] = (heard, now)
@@ -180,6 +191,9 @@ class Crew:
                 )
         if (lost or left) and is_running():
             self._replace(lost, left)
+        behind = [worker for worker in self._pace.behind(status, now) if worker not in self._backups]
+        if behind[: self._backups_left] and is_running():
+            self._back_up(behind[: self._backups_left])
 
     def reports(self, seconds: float, pause: Callable[[], object]) -> list[WorkerReport]:
         """All reports, once the run is over; a worker that does not bring its own is launched again.
@@ -235,22 +249,42 @@ class Crew:
             if losses > retries:
                 times = f"{losses} times, at last: " if losses > 1 else ""
                 raise RunError(f"worker {worker} was lost: {times}{why}")
-        self._start([
-            replace(job, attempt=job.attempt + 1, is_last=self._losses[worker] == retries)
-            for worker, job in ((worker, self._newest[worker].job) for worker in (*lost, *left))
+        self._newest |= self._start([
+            replace(self._newest[worker].job, is_last=self._losses[worker] == retries, backup=False)
+            for worker in (*lost, *left)
         ])  # fmt: skip
 
-    def _start(self, jobs: list[Job]) -> None:
-        if jobs:
-            now = time.monotonic()
-            limit = jobs[0].time_limit
-            if self._generation is None or now - self._generation > SAME_GENERATION * limit:
-                self._generation = now
-            left = limit - (now - self._generation)
-            executor, futures = self._launch([replace(job, time_limit=left) for job in jobs])
-            started = [Attempt(job, executor, future, now) for job, future in zip(jobs, futures, strict=True)]
-            self._attempts += started
-            self._newest |= {attempt.job.worker: attempt for attempt in started}
+    def _back_up(self, workers: list[int]) -> None:
+        jobs = [replace(self._newest[worker].job, is_last=False, backup=True) for worker in workers]
+        self._backups |= self._start(jobs)
+        self._backups_left -= len(workers)
+        for worker in workers:
+            emit(self._options.callbacks, BackupLaunched(worker, self._backups[worker].job.attempt))
+
+    def _judge_backups(self, status: Status) -> None:
+        """A backup that has joined is the worker; one that has ended without is none any more."""
+        for worker, backup in list(self._backups.items()):
+            if status.attempts[worker] == backup.job.attempt:
+                self._newest[worker] = self._backups.pop(worker)
+            elif backup.has_ended:
+                del self._backups[worker]
+
+    def _start(self, jobs: list[Job]) -> dict[int, Attempt]:
+        """Launch the next attempt of some workers."""
+        if not jobs:
+            return {}
+        for job in jobs:
+            self._numbers[job.worker] += 1
+        now = time.monotonic()
+        limit = jobs[0].time_limit
+        if self._generation is None or now - self._generation > SAME_GENERATION * limit:
+            self._generation = now
+        left = limit - (now - self._generation)
+        jobs = [replace(job, attempt=self._numbers[job.worker]) for job in jobs]
+        executor, futures = self._launch([replace(job, time_limit=left) for job in jobs])
+        started = [Attempt(job, executor, future, now) for job, future in zip(jobs, futures, strict=True)]
+        self._attempts += started
+        return {attempt.job.worker: attempt for attempt in started}
 
     def _ask_lithops(self) -> None:
         for executor, group in groupby(self._attempts, key=lambda attempt: attempt.executor):

@@ -41,6 +41,8 @@ class RunOptions:
         Seconds without a sign of life after which a worker counts as lost; it gives one every 2 s.
     retries : int
         How often each worker may be lost: it is launched again.
+    backups : int
+        How many functions may be launched beside workers that all others have waited long for.
     checkpoint : path, optional
         A directory for the run's newest state.
     checkpoint_interval : float
@@ -59,6 +61,7 @@ class RunOptions:
     stall_timeout: float = 900.0
     silence_timeout: float = 15.0
     retries: int = 2
+    backups: int = 0
     checkpoint: Path | None = None
     checkpoint_interval: float = 30.0
     resume: str | None = None
@@ -77,8 +80,10 @@ class RunOptions:
         ):
             raise ValueError(f"workers={workers!r}: allowed are whole numbers from 1 to {MAX_WORKERS}")
         check_inner(self.inner, self.inner_workers)
-        if isinstance(self.retries, bool) or not isinstance(self.retries, int | np.integer) or self.retries < 0:
-            raise ValueError(f"retries={self.retries!r}: allowed are whole numbers from 0")
+        for name in ("retries", "backups"):
+            number = getattr(self, name)
+            if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 0:
+                raise ValueError(f"{name}={number!r}: allowed are whole numbers from 0")
         for name in ("arrival_timeout", "stall_timeout", "silence_timeout", "checkpoint_interval"):
             seconds = getattr(self, name)
             if not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):

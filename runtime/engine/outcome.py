@@ -111,7 +111,8 @@ def gather(
     memory_mb: int | None = None,
 ) -> Outcome:
     """Put the workers' reports together, in the order of the rows; of those that left, only what they cost."""
-    everybody, reports = reports, sorted((one for one in reports if not one.left), key=lambda one: one.worker)
+    everybody, of = reports, {one.worker: one for one in reports if not one.left}  # of some there may be two
+    reports = [of[worker] for worker in sorted(of)]
     memory = {name: np.concatenate([report.memory[name] for report in reports]) for name in reports[0].memory}
     for one in reports:
         one.memory = {}

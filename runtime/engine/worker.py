@@ -34,7 +34,7 @@ class Job:
 
     ``redis`` is a URL with what is needed to connect, or, for workers on the client's machine, the private file
     that holds it. Unless it ``is_last``, this attempt may fail without ending the run. It has ``time_limit``
-    seconds.
+    seconds. If it is a ``backup``, the attempt before it is still at work.
     """
 
     run: str
@@ -50,6 +50,7 @@ class Job:
     is_last: bool = True
     memory_mb: int | None = None
     time_limit: float = math.inf
+    backup: bool = False
 
     def __repr__(self) -> str:
         return f"Job(run {self.run}, worker {self.worker} of {self.workers}, attempt {self.attempt})"
@@ -65,8 +66,9 @@ def work(job: Job) -> WorkerReport:
     target = job.algorithm.target()
     url = job.redis.read_text() if isinstance(job.redis, Path) else job.redis
     channel = RedisChannel(
-        url, job.run, job.worker, job.workers, trace=trace, target=target, attempt=job.attempt, deadline=deadline
-    )
+        url, job.run, job.worker, job.workers,
+        trace=trace, target=target, attempt=job.attempt, deadline=deadline, backup=job.backup,
+    )  # fmt: skip
     try:
         with make_inner(job.inner, job.inner_workers) as inner:
             read = partial(job.source.read, job.worker, job.workers, inner.workers)

@@ -5,13 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
-import secrets
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,11 +54,16 @@ def run_worker(
     block: float = 2.0,
     lost_replies: float = 0.0,
     climb: bool | None = None,
+    attempt: int = 1,
+    backup: bool = False,
     before_push: Callable[[int], None] | None = None,
     in_update: Callable[[int], None] | None = None,
 ) -> tuple[int, np.ndarray]:
     """A worker that adds the iterations' sums up."""
-    channel = RedisChannel(url, run, worker, workers, trace=Trace(), lease=lease, block=block, climb=climb)
+    channel = RedisChannel(
+        url, run, worker, workers,
+        trace=Trace(), lease=lease, block=block, climb=climb, attempt=attempt, backup=backup,
+    )  # fmt: skip
     if lost_replies:
         lose_replies(channel, lost_replies)
     iteration, state, done = channel.join()
@@ -109,7 +111,7 @@ class Workers:
         self.link, self.keys, self.workers = Link(client), run_keys(run), workers
 
     def join(self, worker: int, attempt: str = "first") -> list:
-        return self.link.script("join", self.keys, worker, self.workers, f"{worker}-{attempt}", b"", 1)
+        return self.link.script("join", self.keys, worker, self.workers, f"{worker}-{attempt}", b"", 1, "now")
 
     def push(
         self, worker: object, data: bytes, how: str = "sum", iteration: object = 1, attempt: str = "first"
@@ -118,33 +120,6 @@ class Workers:
 
     def finish(self, worker: int, done: int = 0, iteration: int = 1, attempt: str = "first") -> list:
         return self.link.script("finish", self.keys, iteration, worker, f"{worker}-{attempt}", done, b"next")
-
-
-class OwnServer:
-    """A server that can be restarted at the same address, with nothing of what it held."""
-
-    def __init__(self, directory: Path, binary: str) -> None:
-        password = secrets.token_urlsafe(12)
-        path = directory / "redis.sock"
-        self.url = f"unix://:{password}@{path}"
-        self._config = directory / "server.conf"
-        self._config.write_text(
-            f'port 0\nunixsocket {path}\nrequirepass {password}\nsave ""\ndir {directory}\nlogfile server.log\n'
-        )
-        self._binary = binary
-        self._start()
-
-    def restart(self) -> None:
-        self.stop()
-        self._start()
-
-    def stop(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    def _start(self) -> None:
-        self._process = subprocess.Popen([self._binary, str(self._config)], stdout=subprocess.DEVNULL)
-        Link(self.url).call(lambda client: client.ping())
 
 
 class Child:

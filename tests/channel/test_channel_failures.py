@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 import redis
-from channel_workers import Child, OwnServer, expected_state, run_worker, until
+from channel_workers import Child, expected_state, run_worker, until
+from own_server import OwnServer
 
 from biglambda.runtime.channel import link as link_module
 from biglambda.runtime.channel.link import Link
@@ -87,6 +88,34 @@ def test_a_server_that_is_restarted_without_its_data_ends_the_run(
     finally:
         control.close()
         server.stop()
+
+
+@both_ways
+def test_a_server_that_lost_its_last_iterations_is_gone_on_with_from_there(
+    server: EmbeddedServer, client: redis.Redis, control: Control, run: str, child: Start, climb: bool
+) -> None:
+    """As after a failover to a replica that had not heard of everything."""
+    control(2, lease=60.0).create({"x": np.zeros(70)})
+    again: list[int] = []
+    kept: dict[bytes, Any] = {}
+
+    def lose(iteration: int) -> None:
+        again.append(iteration)
+        if iteration == 3 and not kept:
+            kept.update({key: client.dump(key) for key in client.keys(f"biglambda:{{{run}}}:*")})
+        elif iteration == 6 and again.count(6) == 1:
+            with client.pipeline(transaction=True) as pipeline:
+                for key in client.keys(f"biglambda:{{{run}}}:*"):
+                    pipeline.delete(key)
+                for key, value in kept.items():
+                    pipeline.restore(key, 60_000, value)
+                pipeline.execute()
+
+    other = child(run_worker, server.url, run, 1, 2, 8, block=0.2, climb=climb)
+    mine = run_worker(server.url, run, 0, 2, 8, block=0.2, climb=climb, before_push=lose)
+    assert again == [1, 2, 3, 4, 5, 6, 3, 4, 5, 6, 7, 8]
+    for state in (mine[1], other.result(10)[1]):
+        assert state.tobytes() == expected_state(2, 8).tobytes()
 
 
 @both_ways

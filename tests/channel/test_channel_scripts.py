@@ -145,7 +145,7 @@ def test_a_worker_that_the_run_does_not_have_cannot_join(
     team = workers(2)
     before = {key: client.dump(key) for key in team.keys}
     with pytest.raises(RunError, match="BADCALL"):
-        team.link.script("join", team.keys, worker, count, "other", b"", 1)
+        team.link.script("join", team.keys, worker, count, "other", b"", 1, "now")
     assert {key: client.dump(key) for key in team.keys} == before
 
 

@@ -5,9 +5,14 @@
 -- KEYS  see prelude.lua
 -- ARGV  1 worker  2 workers  3 token of the attempt  4 what it computes on (opaque bytes, or '')
 --       5 number of the attempt, from 1
--- Reply {'OK' | 'DONE' | 'ABORT' | 'FENCED' | 'GONE', version, state, why}
+--       6 'now'; or, for a backup, 'look' to see the state and not join yet, or the iteration in which to be the
+--         worker unless it has pushed in it
+-- Reply {'OK' | 'LATE' | 'DONE' | 'ABORT' | 'FENCED' | 'GONE', version, state, why}
+--       LATE: it has pushed, or the iteration is over
 
-local reply = malformed({WORKER, TEXT, TEXT, TEXT, {'an attempt', 1, 2 ^ 31}})
+local when = ARGV[6]
+local at_once = when == 'now' or when == 'look'
+local reply = malformed({WORKER, TEXT, TEXT, TEXT, {'an attempt', 1, 2 ^ 31}, not at_once and ITERATION})
 if reply then return reply end
 local worker, token, target, attempt = ARGV[1], ARGV[3], ARGV[4], tonumber(ARGV[5])
 if token == '' then return refuse('an attempt needs a token') end
@@ -21,6 +26,11 @@ local newest = tonumber(redis.call('HGET', META, 'n' .. worker) or 0)
 if attempt < newest or redis.call('HEXISTS', META, 'f' .. token) == 1 then return {'FENCED', version, '', ''} end
 
 local before, holder, state = redis.call('HGET', META, 't' .. worker), redis.call('GET', LEASE), newest_state()
+if when == 'look' then return {'OK', version, state, ''} end
+if not at_once and (tonumber(when) ~= version or redis.call('HEXISTS', PARTIALS, 'd' .. worker) == 1) then
+  return {'LATE', version, '', ''}
+end
+
 if before and before ~= token then
   redis.call('HSET', META, 'f' .. before, worker)
   -- If it was computing the next state, nobody needs to wait for its lease to expire.
