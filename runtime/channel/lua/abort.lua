@@ -5,7 +5,7 @@
 -- Reply {'OK' | 'DONE' | 'ABORT' | 'FENCED' | 'GONE', version}
 --       FENCED: a replaced attempt may not end the run of its replacement
 
-local reply = malformed({TEXT, ARGV[2] ~= '' and WORKER, TEXT})
+local reply = miscounted(3) or ARGV[2] ~= '' and unlike('worker', 2, 0, LAST)
 if reply then return reply end
 if not version then return {'GONE', 0} end
 if word ~= 'run' then return {string.upper(word), version} end

@@ -4,7 +4,7 @@
 -- ARGV  1 worker  2 token
 -- Reply {'OK' | 'DONE' | 'ABORT' | 'FENCED' | 'GONE', version, why}
 
-local reply = malformed({WORKER, TEXT})
+local reply = miscounted(2) or unlike('worker', 1, 0, LAST)
 if reply then return reply end
 if not version then return {'GONE', 0, ''} end
 local worker = ARGV[1]

@@ -4,7 +4,8 @@
 -- ARGV  1 iteration whose sum this state comes from  2 worker  3 token  4 done ('0' or '1')  5 state
 -- Reply {'OK' | 'STALE' | 'AHEAD' | 'DONE' | 'ABORT' | 'FENCED' | 'GONE', version, why}
 
-local reply = malformed({ITERATION, WORKER, TEXT, FLAG, TEXT})
+local reply = miscounted(5) or unlike('iteration', 1, 1, MOST) or unlike('worker', 2, 0, LAST) or
+  unlike('done', 4, 0, 1)
 if reply then return reply end
 if not version then return {'GONE', 0, ''} end
 local iteration, worker = tonumber(ARGV[1]), ARGV[2]

@@ -4,8 +4,10 @@
 
 local iteration, worker, token, lease = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4]
 
--- The reply if this attempt has nothing to give now, or nil.
+-- The reply to a call that is malformed, or whose attempt has nothing to give now; or nil.
 local function not_now()
+  local reply = unlike('iteration', 1, 1, MOST) or unlike('worker', 2, 0, LAST) or unlike('lease', 4, 1, MOST)
+  if reply then return reply end
   if not version then return {'GONE', 0, ''} end
   if redis.call('HGET', META, 't' .. worker) ~= token then
     return {word == 'abort' and 'ABORT' or 'FENCED', version, why}

@@ -4,7 +4,8 @@
 -- ARGV  1 ttl (ms)  2 linger (ms)  3 workers  4 lease of the client (ms)  5 owner  6 first state
 -- Reply {'OK' | 'EXISTS', version}
 
-local reply = malformed({TIME, TIME, {'the number of workers', 1, 2 ^ 20}, TIME, TEXT, TEXT})
+local reply = miscounted(6) or unlike('ttl', 1, 1, MOST) or unlike('linger', 2, 1, MOST) or
+  unlike('the number of workers', 3, 1, 2 ^ 20) or unlike('lease', 4, 1, MOST)
 if reply then return reply end
 if version then
   local same = redis.call('HGET', META, 'owner') == ARGV[5]

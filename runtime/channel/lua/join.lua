@@ -12,7 +12,8 @@
 
 local when = ARGV[6]
 local at_once = when == 'now' or when == 'look'
-local reply = malformed({WORKER, TEXT, TEXT, TEXT, {'an attempt', 1, 2 ^ 31}, not at_once and ITERATION})
+local reply = miscounted(6) or unlike('worker', 1, 0, LAST) or unlike('attempt', 5, 1, 2 ^ 31) or
+  not at_once and unlike('iteration', 6, 1, MOST)
 if reply then return reply end
 local worker, token, target, attempt = ARGV[1], ARGV[3], ARGV[4], tonumber(ARGV[5])
 if token == '' then return refuse('an attempt needs a token') end

@@ -25,23 +25,20 @@ local run = redis.call('HMGET', META, 'version', 'workers', 'word', 'ttl', 'ling
 local version, workers, word = tonumber(run[1]), tonumber(run[2]), run[3]
 local ttl, linger, why = run[4], run[5], run[6] or ''
 
--- What an argument may be: any text, or an integer: its name, the lowest, the highest.
-local MOST = 10 ^ 12  -- Lua writes numbers up to 10^14 without an exponent
-local TEXT, TIME, ITERATION = false, {'a time in milliseconds', 1, MOST}, {'an iteration', 1, MOST}
-local WORKER, FLAG = {'a worker', 0, (workers or MOST) - 1}, {'a flag', 0, 1}
+local LAST = (workers or 10 ^ 6) - 1  -- worker
+local MOST = 10 ^ 12  -- milliseconds, or iterations; Lua writes numbers up to 10^14 without an exponent
 
-local function is_one(text, integer)
-  local digits = text == '0' or string.find(text, '^[1-9]%d*$')
-  return digits and tonumber(text) >= integer[2] and tonumber(text) <= integer[3]
+-- Every script begins with these two: the refusal of a call with arguments missing or left over, or nil;
+local function miscounted(takes)
+  if #ARGV ~= takes then return refuse('this script takes ' .. takes .. ' arguments, not ' .. #ARGV) end
 end
 
--- Every script begins with this: nil if its arguments are what it takes, no fewer and no more; else the refusal.
-local function malformed(takes)
-  if #ARGV ~= #takes then return refuse('this script takes ' .. #takes .. ' arguments, not ' .. #ARGV) end
-  for at, integer in ipairs(takes) do
-    if integer and not is_one(ARGV[at], integer) then
-      return refuse(integer[1] .. ' is an integer from ' .. integer[2] .. ' to ' .. integer[3] .. ', not ' .. ARGV[at])
-    end
+-- and that of an argument that is no integer from low to high.
+local function unlike(what, at, low, high)
+  local text = ARGV[at]
+  local number = (text == '0' or string.find(text, '^[1-9]%d*$')) and tonumber(text)
+  if not number or number < low or number > high then
+    return refuse(what .. ' is an integer from ' .. low .. ' to ' .. high .. ', not ' .. text)
   end
 end
 

@@ -51,7 +51,7 @@ local function add(own, others)
   return table.concat(parts)
 end
 
-local reply = malformed({ITERATION, WORKER, TEXT, TIME, TEXT, TEXT}) or not_now()
+local reply = miscounted(6) or not_now()
 if reply then return reply end
 local how = ARGV[5]
 if how ~= 'sum' and how ~= 'gather' then return refuse('partials are combined by sum or gather, not ' .. how) end

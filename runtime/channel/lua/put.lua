@@ -11,7 +11,7 @@
 --       LAST     the sum is complete: compute the next state and publish it by finish
 --       WAIT, MISSING, STALE, DONE, AHEAD, ABORT, FENCED, GONE: as push.lua has them
 
-local reply = malformed({ITERATION, WORKER, TEXT, TIME, {'a level', 0, 20}, {'an index', 0, MOST}, TEXT}) or not_now()
+local reply = miscounted(7) or unlike('level', 5, 0, 20) or unlike('index', 6, 0, LAST) or not_now()
 if reply then return reply end
 local level, index = tonumber(ARGV[5]), tonumber(ARGV[6])
 

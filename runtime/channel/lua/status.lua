@@ -7,7 +7,8 @@
 --        ids that have not pushed in this iteration (none once the run has ended), why, state, {'<w>:<target>', ...},
 --        for each worker the number of its attempt (0: none has joined), and how often it gave a sign of life}
 
-local reply = malformed({TIME, FLAG, FLAG})
+local reply = miscounted(3) or unlike('lease', 1, 1, MOST) or unlike('newest', 2, 0, 1) or
+  unlike('targets', 3, 0, 1)
 if reply then return reply end
 if not version then return {'GONE', 0, 0, {}, {}, '', '', {}, {}, {}} end
 
