@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import re
+import socket
+from typing import cast
 from urllib.parse import quote, urlsplit
 
 import redis
@@ -96,13 +98,32 @@ def connect(url: str, *, block: float = 0.0) -> redis.Redis:
 
 def _set_up(connection: Connection) -> None:
     """What a new connection does first."""
+    if not isinstance(connection, SSLConnection):
+        _log_in(connection)
+        return
     connection.on_connect()
-    if isinstance(connection, SSLConnection) and not connection.password:
+    if not connection.password:
         # A TLS 1.3 server sends session tickets after the handshake. redis-py takes them for a reply that nobody
         # asked for and gives the connection up, unless it has read something, such as the reply to AUTH.
         connection.send_command("PING", check_health=False)
         with contextlib.suppress(redis.ResponseError):
             connection.read_response()
+
+
+def _log_in(connection: Connection) -> None:
+    """As redis-py does; but a server that turns a connection away says why, and that is heard.
+
+    It may close before the log-in is written: then redis-py knows of a broken pipe, and closes its socket, too.
+    """
+    with cast(socket.socket, connection._sock).dup() as spare:
+        try:
+            connection.on_connect()
+        except redis.ConnectionError:
+            spare.settimeout(0)
+            with contextlib.suppress(OSError):
+                if said := spare.recv(500):
+                    raise redis.ConnectionError(said.decode(errors="replace").strip()) from None
+            raise
 
 
 def _problem(url: str) -> str | None:

@@ -80,6 +80,16 @@ _TROUBLES = (
         "It had written nothing. Scripts of a run take milliseconds: does the server's machine swap, or lack CPU?",
     ),
     _Trouble(
+        r"\bBADCALL\b",
+        "refused a malformed call",
+        "Do the client and all workers have the same version of biglambda?",
+    ),
+    _Trouble(
+        r"\bWRONGTYPE\b",
+        "holds something else at a key of this run",
+        "Delete the keys that begin with biglambda:, if nobody needs them, and start the run again",
+    ),
+    _Trouble(
         "BusyLoading",
         "is still loading its data",
         "Wait until it is done, and start the run again",

@@ -127,7 +127,9 @@ class RedisChannel:
         word, version, state = self._join("look" if self._races else "now")
         if self._races and word == "DONE":
             raise self._fenced()
-        return version, self._decode(state), word == "DONE"
+        if not state:
+            raise self._lost_state(version - 1)
+        return version, _decoded(state, self._run, self._link), word == "DONE"
 
     def all_reduce(
         self,
@@ -268,16 +270,8 @@ class RedisChannel:
     def _next(self, entry: str, fields: dict[bytes, bytes]) -> tuple[int, State, bool]:
         if b"abort" in fields:
             raise self._aborted(fields[b"abort"])
-        return int(entry.partition("-")[0]), self._decode(fields[b"state"]), fields[b"done"] == b"1"
-
-    def _decode(self, data: bytes) -> State:
-        try:
-            return codec.decode(data)
-        except ValueError as error:
-            raise RunError(
-                f"the state of run {self._run} that Redis at {self._link.address} gave is unreadable: {error}. "
-                "Client and workers must have the same version of biglambda"
-            ) from error
+        state = _decoded(fields.get(b"state", b""), self._run, self._link)
+        return int(entry.partition("-")[0]), state, fields.get(b"done") == b"1"
 
     def _raise_if_over(self, word: str, why: bytes) -> None:
         if word == "ABORT":
@@ -452,7 +446,7 @@ class RunControl:
             missing=tuple(missing),
             waiting_for=tuple(waiting),
             why=Reason.unpack(why) if word == "ABORT" else None,
-            newest=codec.decode(state) if state else None,
+            newest=_decoded(state, self._run, self._link) if state else None,
             attempts=tuple(attempts),
             beats=tuple(beats),
         )
@@ -483,6 +477,16 @@ _STATES: dict[str, Literal["running", "done", "aborted", "gone"]] = {
     "ABORT": "aborted",
     "GONE": "gone",
 }
+
+
+def _decoded(data: bytes, run: str, link: Link) -> State:
+    try:
+        return codec.decode(data)
+    except ValueError as error:
+        raise RunError(
+            f"the state of run {run} that Redis at {link.address} gave is unreadable: {error}. Client and workers "
+            "must have the same version of biglambda"
+        ) from error
 
 
 def _abort(link: Link, keys: tuple[str, ...], error: BaseException, worker: int | None, token: str) -> None:

@@ -15,7 +15,8 @@ import numpy as np
 import redis
 
 from biglambda.runtime.channel import FencedError
-from biglambda.runtime.channel.redis import RedisChannel
+from biglambda.runtime.channel.link import Link
+from biglambda.runtime.channel.redis import RedisChannel, run_keys
 from biglambda.runtime.trace import Trace
 
 fork = multiprocessing.get_context("fork")
@@ -101,6 +102,24 @@ def lose_replies(channel: RedisChannel, probability: float) -> None:
 
 def kill_self() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Workers:
+    """All workers of a run."""
+
+    def __init__(self, client: redis.Redis, run: str, workers: int) -> None:
+        self.link, self.keys, self.workers = Link(client), run_keys(run), workers
+
+    def join(self, worker: int, attempt: str = "first") -> list:
+        return self.link.script("join", self.keys, worker, self.workers, f"{worker}-{attempt}", b"", 1, "now")
+
+    def push(
+        self, worker: object, data: bytes, how: str = "sum", iteration: object = 1, attempt: str = "first"
+    ) -> list:
+        return self.link.script("push", self.keys, iteration, worker, f"{worker}-{attempt}", 5000, how, data)
+
+    def finish(self, worker: int, done: int = 0, iteration: int = 1, attempt: str = "first") -> list:
+        return self.link.script("finish", self.keys, iteration, worker, f"{worker}-{attempt}", done, b"next")
 
 
 class Child:

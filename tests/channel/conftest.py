@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import redis
-from channel_workers import Child
+from channel_workers import Child, Workers
 
 from biglambda.runtime.channel import server as server_module
 from biglambda.runtime.channel.redis import RunControl, connect
@@ -72,3 +72,18 @@ def child() -> Iterator[Callable[..., Child]]:
     yield start
     for one in children:
         one.end()
+
+
+@pytest.fixture
+def workers(client: redis.Redis, run: str, control: Callable[..., RunControl]) -> Callable[[int], Workers]:
+    made = iter(range(1000))
+
+    def make(count: int) -> Workers:
+        name = f"{run}-{next(made)}"
+        control(count, name).create(b"state")
+        all_workers = Workers(client, name, count)
+        for worker in range(count):
+            assert all_workers.join(worker)[0] == "OK"
+        return all_workers
+
+    return make

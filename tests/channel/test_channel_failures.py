@@ -18,7 +18,7 @@ from own_server import OwnServer
 
 from biglambda.runtime.channel import link as link_module
 from biglambda.runtime.channel.link import Link
-from biglambda.runtime.channel.redis import RedisChannel, RunControl, connect
+from biglambda.runtime.channel.redis import RedisChannel, RunControl, connect, run_keys
 from biglambda.runtime.channel.server import EmbeddedServer, find_binary
 from biglambda.runtime.errors import RunError
 from biglambda.runtime.trace import Trace
@@ -97,16 +97,18 @@ def test_a_server_that_lost_its_last_iterations_is_gone_on_with_from_there(
     """As after a failover to a replica that had not heard of everything."""
     control(2, lease=60.0).create({"x": np.zeros(70)})
     again: list[int] = []
-    kept: dict[bytes, Any] = {}
+    kept: dict[str, bytes] = {}
+    keys = run_keys(run)
 
-    def lose(iteration: int) -> None:
+    def lose(iteration: int) -> None:  # at once, as another server takes over: the other worker goes on meanwhile
         again.append(iteration)
-        if iteration == 3 and not kept:
-            kept.update({key: client.dump(key) for key in client.keys(f"biglambda:{{{run}}}:*")})
-        elif iteration == 6 and again.count(6) == 1:
-            with client.pipeline(transaction=True) as pipeline:
-                for key in client.keys(f"biglambda:{{{run}}}:*"):
-                    pipeline.delete(key)
+        with client.pipeline(transaction=True) as pipeline:
+            if iteration == 3 and not kept:
+                for key in keys:
+                    pipeline.dump(key)
+                kept.update({key: value for key, value in zip(keys, pipeline.execute(), strict=True) if value})
+            elif iteration == 6 and again.count(6) == 1:
+                pipeline.delete(*keys)
                 for key, value in kept.items():
                     pipeline.restore(key, 60_000, value)
                 pipeline.execute()

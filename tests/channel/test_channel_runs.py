@@ -144,7 +144,7 @@ def test_an_older_attempt_learns_that_it_was_replaced_and_cannot_end_the_run(
     new = RedisChannel(server.url, run, 0, 2, trace=Trace())
     old.join()
     new.join()
-    with pytest.raises(FencedError, match="newer attempt of worker 0"):
+    with pytest.raises(FencedError, match="another attempt is worker 0"):
         old.all_reduce(1, np.zeros(3), "sum", lambda total: ({}, True))
     old.abort(RuntimeError("fenced"))
     assert run_control.status().state == "running"

@@ -8,45 +8,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import redis
-from channel_workers import partial, tree_sum
+from channel_workers import Workers, partial, tree_sum
 
 from biglambda.runtime.channel.codec import pack_partial, vector_of
-from biglambda.runtime.channel.link import Link
-from biglambda.runtime.channel.redis import RunControl, run_keys
 from biglambda.runtime.errors import RunError
-
-
-class Workers:
-    """All workers of a run."""
-
-    def __init__(self, client: redis.Redis, run: str, workers: int) -> None:
-        self.link, self.keys, self.workers = Link(client), run_keys(run), workers
-
-    def join(self, worker: int, attempt: str = "first") -> list:
-        return self.link.script("join", self.keys, worker, self.workers, f"{worker}-{attempt}")
-
-    def push(
-        self, worker: object, data: bytes, how: str = "sum", iteration: object = 1, attempt: str = "first"
-    ) -> list:
-        return self.link.script("push", self.keys, iteration, worker, f"{worker}-{attempt}", 5000, how, data)
-
-    def finish(self, worker: int, done: int = 0, iteration: int = 1, attempt: str = "first") -> list:
-        return self.link.script("finish", self.keys, iteration, worker, f"{worker}-{attempt}", done, b"next")
-
-
-@pytest.fixture
-def workers(client: redis.Redis, run: str, control: Callable[..., RunControl]) -> Callable[[int], Workers]:
-    made = iter(range(1000))
-
-    def make(count: int) -> Workers:
-        name = f"{run}-{next(made)}"
-        control(count, name).create(b"state")
-        all_workers = Workers(client, name, count)
-        for worker in range(count):
-            assert all_workers.join(worker)[0] == "OK"
-        return all_workers
-
-    return make
 
 
 @pytest.mark.parametrize("count", range(1, 34))
@@ -180,7 +145,7 @@ def test_a_worker_that_the_run_does_not_have_cannot_join(
     team = workers(2)
     before = {key: client.dump(key) for key in team.keys}
     with pytest.raises(RunError, match="BADCALL"):
-        team.link.script("join", team.keys, worker, count, "other")
+        team.link.script("join", team.keys, worker, count, "other", b"", 1, "now")
     assert {key: client.dump(key) for key in team.keys} == before
 
 
@@ -194,7 +159,7 @@ def test_no_key_is_ever_without_an_expiry(workers: Callable[[int], Workers], cli
         lambda: team.push(1, pack_partial(np.ones(3))),
         lambda: team.finish(1),
         lambda: team.push(1, pack_partial(np.ones(3)), iteration=2),
-        lambda: team.link.script("status", team.keys, 1000, 1),
+        lambda: team.link.script("status", team.keys, 1000, 1, 0),
         lambda: team.push(0, pack_partial(np.ones(3)), iteration=2),
         lambda: team.finish(0, done=1, iteration=2),
     ]

@@ -5,13 +5,12 @@
 -- Reply {'OK' | 'DONE' | 'ABORT' | 'FENCED' | 'GONE', version}
 --       FENCED: a replaced attempt may not end the run of its replacement
 
+local reply = miscounted(3) or ARGV[2] ~= '' and unlike('worker', 2, 0, LAST)
+if reply then return reply end
 if not version then return {'GONE', 0} end
-if ARGV[2] ~= '' and not integer(ARGV[2], 0, workers - 1) then
-  return refuse('worker ' .. ARGV[2] .. ' is not from 0 to ' .. (workers - 1))
-end
 if word ~= 'run' then return {string.upper(word), version} end
 if ARGV[2] ~= '' then
-  local token = redis.call('HGET', META, 't' .. tonumber(ARGV[2]))
+  local token = redis.call('HGET', META, 't' .. ARGV[2])
   if token and token ~= ARGV[3] then return {'FENCED', version} end
 end
 abort_run(ARGV[1])

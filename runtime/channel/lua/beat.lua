@@ -4,9 +4,10 @@
 -- ARGV  1 worker  2 token
 -- Reply {'OK' | 'DONE' | 'ABORT' | 'FENCED' | 'GONE', version, why}
 
+local reply = miscounted(2) or unlike('worker', 1, 0, LAST)
+if reply then return reply end
 if not version then return {'GONE', 0, ''} end
-local worker = integer(ARGV[1], 0, workers - 1)
-if not worker then return refuse('worker ' .. ARGV[1] .. ' is not from 0 to ' .. (workers - 1)) end
+local worker = ARGV[1]
 
 abort_if_client_is_gone()
 if word == 'done' then return {'DONE', version, ''} end

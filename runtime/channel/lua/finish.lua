@@ -4,11 +4,11 @@
 -- ARGV  1 iteration whose sum this state comes from  2 worker  3 token  4 done ('0' or '1')  5 state
 -- Reply {'OK' | 'STALE' | 'AHEAD' | 'DONE' | 'ABORT' | 'FENCED' | 'GONE', version, why}
 
+local reply = miscounted(5) or unlike('iteration', 1, 1, MOST) or unlike('worker', 2, 0, LAST) or
+  unlike('done', 4, 0, 1)
+if reply then return reply end
 if not version then return {'GONE', 0, ''} end
-local iteration, worker = integer(ARGV[1], 1, 2 ^ 53), integer(ARGV[2], 0, workers - 1)
-if not iteration then return refuse('iteration ' .. ARGV[1] .. ' is not a positive integer') end
-if not worker then return refuse('worker ' .. ARGV[2] .. ' is not from 0 to ' .. (workers - 1)) end
-if ARGV[4] ~= '0' and ARGV[4] ~= '1' then return refuse('done is 0 or 1, not ' .. ARGV[4]) end
+local iteration, worker = tonumber(ARGV[1]), ARGV[2]
 
 if word == 'done' then return {'DONE', version, ''} end
 if word == 'abort' then return {'ABORT', version, why} end

@@ -2,15 +2,13 @@
 --
 -- ARGV  1 iteration  2 worker  3 token  4 lease (ms)
 
-if not version then return {'GONE', 0, ''} end
-local iteration, worker = integer(ARGV[1], 1, 2 ^ 53), integer(ARGV[2], 0, workers - 1)
-local token, lease = ARGV[3], ARGV[4]
-if not iteration then return refuse('iteration ' .. ARGV[1] .. ' is not a positive integer') end
-if not worker then return refuse('worker ' .. ARGV[2] .. ' is not from 0 to ' .. (workers - 1)) end
-if not integer(lease, 1, 2 ^ 40) then return refuse('a lease is a positive integer, in milliseconds') end
+local iteration, worker, token, lease = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4]
 
--- The reply if this attempt has nothing to give now, or nil.
+-- The reply to a call that is malformed, or whose attempt has nothing to give now; or nil.
 local function not_now()
+  local reply = unlike('iteration', 1, 1, MOST) or unlike('worker', 2, 0, LAST) or unlike('lease', 4, 1, MOST)
+  if reply then return reply end
+  if not version then return {'GONE', 0, ''} end
   if redis.call('HGET', META, 't' .. worker) ~= token then
     return {word == 'abort' and 'ABORT' or 'FENCED', version, why}
   end
@@ -37,8 +35,9 @@ end
 
 -- The bytes of a partial and whether it is the iteration's first, or nil and why it is refused.
 local function bytes_of(partial, how)
-  local intact, message, more = pcall(cmsgpack.unpack, partial)
-  local bytes = intact and more == nil and type(message) == 'table' and message.t
+  -- What begins as a map of one 't' is, if it can be read, a table; it ends at -1 if nothing follows.
+  local intact, ends, message = pcall(cmsgpack.unpack_one, partial)
+  local bytes = intact and ends == -1 and string.sub(partial, 1, 3) == '\129\161t' and message.t
   if type(bytes) ~= 'string' then return nil, refuse('a partial is msgpack {"t": float64 bytes as str}') end
   if #bytes % 8 ~= 0 then return nil, refuse('a partial is float64s, not ' .. #bytes .. ' bytes') end
   local agreed = redis.call('HMGET', PARTIALS, 'how', 'bytes')

@@ -14,18 +14,38 @@
 --
 -- Lua does not roll back: every script validates all it was given before its first write.
 
+-- What a caller sent may be in a message: cut short, and without what a terminal would obey.
+local function refuse(message)
+  return redis.error_reply('BADCALL ' .. string.gsub(string.sub(message, 1, 200), '[^ -~]', '?'))
+end
+
+if #KEYS ~= 6 then return refuse('a script takes 6 keys, not ' .. #KEYS) end
 local META, PARTIALS, STATES, LEASE, CLIENT, ENDING = unpack(KEYS)
 local run = redis.call('HMGET', META, 'version', 'workers', 'word', 'ttl', 'linger', 'why')
 local version, workers, word = tonumber(run[1]), tonumber(run[2]), run[3]
 local ttl, linger, why = run[4], run[5], run[6] or ''
 
--- An integer from low to high, or nil; for the text of an argument.
-local function integer(text, low, high)
-  local number = tonumber(text)
-  if number and number == math.floor(number) and number >= low and number <= high then return number end
+local LAST = (workers or 10 ^ 6) - 1  -- worker
+local MOST = 10 ^ 12  -- milliseconds, or iterations; Lua writes numbers up to 10^14 without an exponent
+
+-- Every script begins with these two: the refusal of a call with arguments missing or left over, or nil;
+local function miscounted(takes)
+  if #ARGV ~= takes then return refuse('this script takes ' .. takes .. ' arguments, not ' .. #ARGV) end
 end
 
-local function refuse(message) return redis.error_reply('BADCALL ' .. message) end
+-- and that of an argument that is no integer from low to high.
+local function unlike(what, at, low, high)
+  local text = ARGV[at]
+  local number = (text == '0' or string.find(text, '^[1-9]%d*$')) and tonumber(text)
+  if not number or number < low or number > high then
+    return refuse(what .. ' is an integer from ' .. low .. ' to ' .. high .. ', not ' .. text)
+  end
+end
+
+local function newest_state()
+  local entry = redis.call('XREVRANGE', STATES, version .. '-0', version .. '-0')[1]
+  return entry and entry[2][2] or ''
+end
 
 -- A live run is kept; one that nobody touches expires.
 local function keep()
@@ -35,7 +55,7 @@ end
 -- What remains tells late workers how the run ended, for a while.
 local function end_run(outcome)
   word = outcome
-  redis.call('UNLINK', PARTIALS, LEASE)
+  redis.call('UNLINK', PARTIALS, LEASE, ENDING)
   redis.call('HSET', META, 'word', word)
   redis.call('XADD', ENDING, 'MAXLEN', 1, '*', 'word', word)
   for _, key in ipairs({META, STATES, ENDING}) do redis.call('PEXPIRE', key, linger) end
@@ -43,6 +63,7 @@ end
 
 local function abort_run(reason)
   why = reason
+  newest_state()  -- an error before anything is written, if somebody else keeps something there
   -- First of all, because a server that is full allows a script to write only once it has removed something.
   redis.call('UNLINK', PARTIALS)
   redis.call('HSET', META, 'why', why)
@@ -56,9 +77,4 @@ local function abort_if_client_is_gone()
   if word == 'run' and redis.call('EXISTS', CLIENT) == 0 then
     abort_run(cmsgpack.pack({error = 'RunError', message = 'client gone: it no longer renews its lease'}))
   end
-end
-
-local function newest_state()
-  local entry = redis.call('XREVRANGE', STATES, version .. '-0', version .. '-0')[1]
-  return entry and entry[2][2] or ''
 end

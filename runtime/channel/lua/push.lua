@@ -51,11 +51,10 @@ local function add(own, others)
   return table.concat(parts)
 end
 
+local reply = miscounted(6) or not_now()
+if reply then return reply end
 local how = ARGV[5]
 if how ~= 'sum' and how ~= 'gather' then return refuse('partials are combined by sum or gather, not ' .. how) end
-
-local reply = not_now()
-if reply then return reply end
 
 if redis.call('HEXISTS', PARTIALS, 'd' .. worker) == 1 then return finished() or {'WAIT', version, ''} end
 if ARGV[6] == '' then return {'MISSING', version, ''} end

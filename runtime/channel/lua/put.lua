@@ -11,7 +11,9 @@
 --       LAST     the sum is complete: compute the next state and publish it by finish
 --       WAIT, MISSING, STALE, DONE, AHEAD, ABORT, FENCED, GONE: as push.lua has them
 
-local level, index = integer(ARGV[5], 0, 20), integer(ARGV[6], 0, workers - 1)
+local reply = miscounted(7) or unlike('level', 5, 0, 20) or unlike('index', 6, 0, LAST) or not_now()
+if reply then return reply end
+local level, index = tonumber(ARGV[5]), tonumber(ARGV[6])
 
 -- How many nodes a level has.
 local function width(of)
@@ -20,13 +22,10 @@ local function width(of)
   return nodes
 end
 
-if not level or not index or index >= width(level) or (level == 0 and index ~= worker) or
+if index >= width(level) or (level == 0 and index ~= worker) or
     (level > 0 and width(level - 1) == 1) then
   return refuse('worker ' .. worker .. ' cannot put the node ' .. ARGV[5] .. ':' .. ARGV[6])
 end
-
-local reply = not_now()
-if reply then return reply end
 
 local function node(of, at) return redis.call('HGET', PARTIALS, of .. ':' .. at) end
 
@@ -68,8 +67,8 @@ while nodes > 1 and at % 2 == 0 and at + 1 == nodes do
   at, of, nodes = at / 2, of + 1, math.floor((nodes + 1) / 2)
 end
 if level > 0 then
-  redis.call('HDEL', PARTIALS, (level - 1) .. ':' .. 2 * index, (level - 1) .. ':' .. 2 * index + 1)
   if redis.call('GET', LEASE) == token then redis.call('DEL', LEASE) end
+  redis.call('HDEL', PARTIALS, (level - 1) .. ':' .. 2 * index, (level - 1) .. ':' .. 2 * index + 1)
 end
 redis.call('HSET', PARTIALS, 'd' .. worker, '1', nodes > 1 and (of .. ':' .. at) or 'root', own)
 if first then
