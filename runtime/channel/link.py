@@ -214,6 +214,7 @@ class Link:
                     raise RunError(f"Redis at {self._shown(server)} {said}") from error
                 if server is not None and not isinstance(error, failures.MovedError):
                     self._route.leave(server)
+                    redirections = 0
                 time.sleep(pause)
 
     def script(self, name: str, keys: tuple[str, ...], *args: Any, patience: float | None = None) -> list[Any]:
@@ -284,7 +285,7 @@ def check_server(client: redis.Redis | str) -> None:
     finally:
         if isinstance(client, str):
             link.close()
-    if server.get("redis_mode") == "sentinel":
+    if "sentinel_masters" in server:
         raise RunError(
             f"Redis at {link.address} is a sentinel, which holds no run: give redis+sentinel://host:port/service, "
             "where service is the name that it watches the primary by"

@@ -57,11 +57,14 @@ def run_worker(
     block: float = 2.0,
     lost_replies: float = 0.0,
     climb: bool | None = None,
+    patience: float = 12.0,
     before_push: Callable[[int], None] | None = None,
     in_update: Callable[[int], None] | None = None,
 ) -> tuple[int, np.ndarray]:
     """A worker that adds the iterations' sums up."""
-    channel = RedisChannel(url, run, worker, workers, trace=Trace(), lease=lease, block=block, climb=climb)
+    channel = RedisChannel(
+        url, run, worker, workers, trace=Trace(), lease=lease, block=block, climb=climb, patience=patience
+    )
     if lost_replies:
         lose_replies(channel, lost_replies)
     iteration, state, done = channel.join()

@@ -1,4 +1,4 @@
-"""Real clusters, and primaries and replicas watched by a sentinel: on loopback, with passwords, gone with the test."""
+"""Real clusters, and a primary and replica that a sentinel watches: on loopback, with passwords."""
 
 from __future__ import annotations
 
@@ -159,6 +159,14 @@ class Watched:
             f"redis+sentinel://:{PASSWORD}@127.0.0.1:{self.sentinel.port}/{SERVICE}"
             f"?sentinel_password={self.sentinel_password}"
         )
+
+    def fail_over(self) -> bool:
+        """Have the replica made the primary; False if the sentinel does not know it well enough yet."""
+        try:
+            self.sentinel.ask("SENTINEL", "FAILOVER", SERVICE)
+        except redis.ResponseError:
+            return False
+        return True
 
 
 @contextlib.contextmanager
