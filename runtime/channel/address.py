@@ -84,8 +84,8 @@ class Address:
             return (self,)
         each = tuple(self.at(*server) for server in self.servers)
         if self.service:
-            login = {"username": self.sentinel_username, "password": self.sentinel_password}
-            return tuple(replace(one, database=0, **login) for one in each)
+            user, password = self.sentinel_username, self.sentinel_password
+            return tuple(replace(one, database=0, username=user, password=password) for one in each)
         return each
 
     def __str__(self) -> str:

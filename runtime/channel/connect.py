@@ -21,14 +21,16 @@ def address_of(client: redis.Redis) -> Address:
     """The address of a client's server."""
     pool = client.connection_pool
     known = pool.connection_kwargs
-    login = {name: known.get(name) or "" for name in ("username", "password")}
-    database = int(known.get("db") or 0)
-    if "path" in known:
-        return Address("unix", path=known["path"], database=database, **login)
-    is_secure = issubclass(pool.connection_class, SSLConnection)
-    options = tuple(sorted((name, str(value)) for name, value in known.items() if name.startswith("ssl_")))
-    servers = ((known.get("host", "localhost"), known.get("port", 6379)),)
-    return Address("rediss" if is_secure else "redis", servers, database=database, options=options, **login)
+    is_socket, is_secure = "path" in known, issubclass(pool.connection_class, SSLConnection)
+    return Address(
+        scheme="unix" if is_socket else "rediss" if is_secure else "redis",
+        servers=() if is_socket else ((known.get("host", "localhost"), known.get("port", 6379)),),
+        path=known.get("path", ""),
+        database=int(known.get("db") or 0),
+        username=known.get("username") or "",
+        password=known.get("password") or "",
+        options=tuple(sorted((name, str(value)) for name, value in known.items() if name.startswith("ssl_"))),
+    )
 
 
 def connect(address: str | Address, *, block: float = 0.0) -> redis.Redis:

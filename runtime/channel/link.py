@@ -25,6 +25,7 @@ T = TypeVar("T")
 MIN_VERSION = (6, 2)
 FAILOVER_SECONDS = 5.0
 """More patience where another server may take over: a client's lease of 15 s lasts as long."""
+_OF_CLUSTERS = (failures.MovedError, failures.AskError, failures.TryAgainError, failures.ClusterDownError)
 _REDIRECTIONS = 4
 """So many of a cluster are followed at once; nodes that disagree send in circles."""
 _TRANSIENT = (failures.ConnectionError, failures.TimeoutError, OSError)
@@ -197,6 +198,7 @@ class Link:
                 server = self._route.server()
                 return command(self._route.client(server))
             except (failures.RedisError, OSError) as error:
+                self._route.may_fail_over |= isinstance(error, _OF_CLUSTERS)
                 if isinstance(error, failures.MovedError) and server is not None:
                     self._route.follow(server, error.host, error.port)
                     redirections += 1

@@ -72,7 +72,6 @@ class Route:
 
     def follow(self, server: Address, host: str, port: int) -> None:
         """Go where a node of a cluster sends: no host means its own."""
-        self.may_fail_over = True
         self._told = server.at(host or server.host, port)
 
     def leave(self, server: Address) -> None:
