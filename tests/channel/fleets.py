@@ -32,14 +32,22 @@ class Node:
         folder = directory / str(self.port)
         folder.mkdir()
         config = folder / "server.conf"
-        own = ["bind 127.0.0.1", f"port {self.port}", f"requirepass {password}", f"dir {folder}", "logfile log"]
+        own = ["bind 127.0.0.1", f"port {self.port}", f"requirepass {password}", f"dir {folder}"]
         config.write_text("\n".join([*own, *lines]) + "\n")
         self.url = f"redis://:{password}@127.0.0.1:{self.port}"
-        self._process = subprocess.Popen([find_binary(), str(config), *arguments], stdout=subprocess.DEVNULL)
+        with open(folder / "log", "wb") as log:
+            self._process = subprocess.Popen([find_binary(), str(config), *arguments], stdout=log, stderr=log)
         self.client = connect(self.url)
-        until(lambda: self._process.poll() is not None or is_ready(self.client))
+        try:
+            until(lambda: self._process.poll() is not None or is_ready(self.client))
+        except AssertionError:
+            self.kill()
+            raise
         if self._process.poll() is not None:
-            pytest.skip(f"this server cannot do that: {(folder / 'log').read_text().splitlines()[-1:]}")
+            said = (folder / "log").read_text()
+            if "Bad directive" in said or "sentinel mode" in said:
+                pytest.skip(f"{find_binary()} cannot do that: {said}")
+            raise AssertionError(f"a server did not start: {said}")
 
     def ask(self, *command: Any) -> Any:
         return self.client.execute_command(*command)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from channel_workers import Child, expected_state, fork, run_worker, until
-from fleets import PASSWORD, Cluster, Node, cluster_in, text
+from fleets import PASSWORD, Cluster, Node, cluster_in, free_port, text
 from redis.crc import key_slot
 
 from biglambda.runtime.channel import link as link_module
@@ -165,7 +165,7 @@ def offset(node: Node, name: str) -> int:
 
 
 def test_nodes_that_are_down_are_said_to_be(tmp_path: Path) -> None:
-    node = Node(tmp_path, ["cluster-enabled yes"])  # with no slots at all
+    node = Node(tmp_path, ["cluster-enabled yes", f"cluster-port {free_port()}"])  # with no slots at all
     try:
         with pytest.raises(RunError, match=r"is a cluster in which no node serves this run.*CLUSTER NODES"):
             Link(node.url).call(lambda client: client.get("x"), patience=4.0)
