@@ -164,9 +164,10 @@ def fit_kmeans(
         Where the workers run. Without one: in this process, or with several workers on Lithops' localhost
         backend. Inside of a function, leave it out: the fit uses all of the function's vCPUs.
     redis : str, optional
-        URL of the Redis through which several workers meet (``redis://``, ``rediss://`` or ``unix://``). Else the
-        environment variable ``BIGLAMBDA_REDIS_URL``, else the ``redis`` section of the Lithops configuration,
-        else, for workers on this machine only, a server of the run's own.
+        URL of the Redis through which several workers meet (``redis://``, ``rediss://``, ``unix://`` or
+        ``redis+sentinel://``; see docs/protocol.md). Else the environment variable ``BIGLAMBDA_REDIS_URL``, else
+        the ``redis`` section of the Lithops configuration, else, for workers on this machine only, a server of
+        the run's own.
     callbacks : sequence of callables
         Called with each event of the run (`biglambda.runtime.events`): `biglambda.ProgressBar()`,
         `biglambda.JsonLines(path)`, `biglambda.EventLog()`, or functions of your own.

@@ -24,8 +24,9 @@ from ..errors import RunError
 from ..target import Target, grouped
 from ..trace import Trace
 from . import codec
+from .address import redact
 from .base import FencedError, LostError, OutOfTime
-from .connect import connect, redact
+from .connect import connect
 from .heartbeat import Heartbeat
 from .link import Link, check_server
 from .reason import Reason

@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import msgpack
-import numpy as np
 import pytest
 import redis
-from channel_workers import Workers, partial, tree_sum
-from hypothesis import HealthCheck, example, given, settings
+from channel_workers import Workers, partial
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from biglambda.runtime.channel.codec import pack_partial, unpack_partial, vector_of
-from biglambda.runtime.channel.link import Link
-from biglambda.runtime.channel.redis import run_keys
+from biglambda.runtime.channel.codec import pack_partial
 from biglambda.runtime.errors import RunError
 
 MakeWorkers = Callable[[int], Workers]
@@ -57,7 +53,15 @@ SCRIPTS: dict[str, list[Argument]] = {
         ("now", no_iteration),
     ],
     "push": [ITERATION, WORKER, TOKEN, TIME, ("sum", texts | garbage), PARTIAL],
-    "put": [ITERATION, WORKER, TOKEN, TIME, (0, no_integer | st.integers(1)), (1, no_worker | st.just(0)), PARTIAL],
+    "put": [
+        ITERATION,
+        WORKER,
+        TOKEN,
+        TIME,
+        (0, no_integer | st.integers(1)),
+        (1, no_worker | st.just(0)),
+        PARTIAL,
+    ],
     "finish": [ITERATION, WORKER, TOKEN, FLAG, ANY],
     "beat": [WORKER, TOKEN],
     "status": [TIME, FLAG, FLAG],
