@@ -15,8 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from biglambda.runtime.channel import codec
+from biglambda.runtime.channel.control import RunControl
 from biglambda.runtime.channel.link import load_script
-from biglambda.runtime.channel.redis import RedisChannel, RunControl, run_keys
+from biglambda.runtime.channel.redis import RedisChannel
+from biglambda.runtime.channel.run import run_keys
 from biglambda.runtime.channel.server import EmbeddedServer
 from biglambda.runtime.trace import Trace
 
