@@ -227,7 +227,9 @@ def fit_kmeans(
         workers, inner, inner_workers, executor, redis, callbacks,
         arrival_timeout, stall_timeout, silence_timeout, retries, backups, checkpoint, resume=resume,
     )  # fmt: skip
-    source = describe(data, columns=columns, header=header, delimiter=delimiter, dtype=dtype)
+    source = describe(
+        data, columns=columns, header=header, delimiter=delimiter, dtype=dtype, config=options.config
+    )
     if source.n_rows is not None and k > source.n_rows:
         raise DataError(
             f"n_clusters={k}, but the data have {source.n_rows} rows: allowed are 1 to {source.n_rows}"

@@ -315,7 +315,9 @@ def fit_logistic_regression(
     )  # fmt: skip
     if target is None:
         raise TypeError("target is None: allowed are an array, a .npy path, and a column's name or number")
-    source = describe(data, target, columns=columns, header=header, delimiter=delimiter, dtype=dtype)
+    source = describe(
+        data, target, columns=columns, header=header, delimiter=delimiter, dtype=dtype, config=options.config
+    )
     check_before_launch(source, options)
     algorithm = logistic_algorithm(source, learning_rate, max_iter, tol)
     outcome = run_engine(source, algorithm, (), options)

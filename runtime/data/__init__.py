@@ -4,18 +4,25 @@ from .arrays import ArraySource
 from .csv_describe import Header
 from .csv_source import CsvPartition, CsvSource
 from .describe import describe
-from .npy import NpyFile, NpySource
+from .locate import locate, store_for
+from .npy import NpySource
+from .npy_file import NpyFile
 from .parquet import ParquetFile, ParquetSource
 from .partitioning import row_range
+from .s3 import S3Objects
 from .source import Partition, RowsPartition, Source
 from .spool import spool
 from .storage import NpyObject, StorageNpySource, delete_spooled, spool_to_storage
+from .store import File, LocalFiles, MissingError, Store
 
 __all__ = [
     "ArraySource",
     "CsvPartition",
     "CsvSource",
+    "File",
     "Header",
+    "LocalFiles",
+    "MissingError",
     "NpyFile",
     "NpyObject",
     "NpySource",
@@ -23,11 +30,15 @@ __all__ = [
     "ParquetSource",
     "Partition",
     "RowsPartition",
+    "S3Objects",
     "Source",
     "StorageNpySource",
+    "Store",
     "delete_spooled",
     "describe",
+    "locate",
     "row_range",
     "spool",
     "spool_to_storage",
+    "store_for",
 ]

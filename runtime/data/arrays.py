@@ -68,6 +68,7 @@ class ArraySource:
     bounds: tuple[int, ...] | None = None
 
     in_memory = True
+    is_shared = False
     feature_names = None
 
     @property

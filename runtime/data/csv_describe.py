@@ -12,7 +12,8 @@ from .columns import Column, choose_columns, listed
 from .csv_fields import check_row, decode, is_number, rows_of, split_line
 from .csv_lines import CsvFile
 from .csv_source import CsvSource
-from .store import Store
+from .pieces import at_once
+from .store import File
 
 Header = bool | Literal["auto"]
 HEAD_BYTES = 1 << 26
@@ -20,8 +21,7 @@ BOM = b"\xef\xbb\xbf"
 
 
 def describe_csv(
-    store: Store,
-    paths: Sequence[str],
+    found: Sequence[File],
     target: Column | None,
     columns: Sequence[Column] | None,
     header: Header,
@@ -30,7 +30,7 @@ def describe_csv(
 ) -> CsvSource:
     """The source for CSV files, whose first lines are read here; see `describe` for the parameters."""
     _check_options(target, header, delimiter)
-    heads = [_Head(store, path, delimiter) for path in paths]
+    heads = at_once(lambda file: _Head(file, delimiter), found)
     first = heads[0]
     if header == "auto":
         header = not all(map(is_number, first.fields))
@@ -51,37 +51,37 @@ def describe_csv(
             )
         line, _, text = head.lines[1 if header else 0]
         check_row(f"{head.path}, line {line}", text, delimiter, width, read, names)
-        files.append(CsvFile(head.path, head.size, head.lines[0][1] if header else head.start))
-    return CsvSource(store, tuple(files), width, features, goal, names, delimiter, dtype or np.dtype(np.float64))
+        files.append(CsvFile(head.file, head.lines[0][1] if header else head.start))
+    return CsvSource(tuple(files), width, features, goal, names, delimiter, dtype or np.dtype(np.float64))
 
 
 class _Head:
     """The first two lines of a file that are not blank, each with its number and where the next one starts."""
 
-    def __init__(self, store: Store, path: str, delimiter: str) -> None:
-        self.path = path
-        self.size = store.size(path)
+    def __init__(self, file: File, delimiter: str) -> None:
+        self.file = file
+        self.path, self.size = file.name, file.size
         self.start = 0
         self.lines: list[tuple[int, int, str]] = []
         if self.size == 0:
-            raise DataError(f"{path} is empty; at least one row is needed")
+            raise DataError(f"{self.path} is empty; at least one row is needed")
         length = 1 << 16
         while True:
-            raw = store.read(path, 0, length)
+            raw = file.read(0, length)
             lines = self._split(raw)
             # The last of the lines may be cut, unless this is the whole file.
             if len(lines) > 2 or len(raw) >= self.size or length >= HEAD_BYTES:
                 break
             length *= 8
         if len(raw) < self.size and len(lines) <= 2:
-            raise DataError(f"{path}: no two lines in the first {len(raw):,} bytes; this is no CSV file")
+            raise DataError(f"{self.path}: no two lines in the first {len(raw):,} bytes; this is no CSV file")
         if not lines:
-            raise DataError(f"{path} has only blank lines; at least one row is needed")
+            raise DataError(f"{self.path} has only blank lines; at least one row is needed")
         self.lines = lines[:2]
-        self.fields = split_line(f"{path}, line {lines[0][0]}", lines[0][2], delimiter)
+        self.fields = split_line(f"{self.path}, line {lines[0][0]}", lines[0][2], delimiter)
 
-    def _split(self, raw: bytes) -> list[tuple[int, int, str]]:
-        if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+    def _split(self, raw: bytearray) -> list[tuple[int, int, str]]:
+        if bytes(raw[:2]) in (b"\xff\xfe", b"\xfe\xff"):
             raise DataError(f"{self.path} is UTF-16 text; allowed is UTF-8")
         self.start = len(BOM) if raw.startswith(BOM) else 0
         lines: list[tuple[int, int, str]] = []

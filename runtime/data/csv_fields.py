@@ -47,14 +47,14 @@ def split_fields(line: str, delimiter: str) -> list[str] | None:
         position = stop + 1
 
 
-def rows_of(raw: bytes) -> Iterator[tuple[int, int, bytes]]:
+def rows_of(raw: bytes | bytearray) -> Iterator[tuple[int, int, bytes | bytearray]]:
     """For each line that is not blank its number within ``raw``, from 0, where the next one starts, its bytes."""
     for number, match in enumerate(LINE.finditer(raw)):
         if match[1]:
             yield number, match.end(), match[1]
 
 
-def decode(line: bytes) -> str:
+def decode(line: bytes | bytearray) -> str:
     """The text of a line; bytes that are not UTF-8 become replacement characters, which are no numbers."""
     return line.decode("utf-8", "replace")
 

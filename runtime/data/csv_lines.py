@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .store import Store
+from .store import File
 
 LF, CR = 10, 13
 SCAN_BYTES = 1 << 18
@@ -16,48 +16,69 @@ SCAN_BYTES = 1 << 18
 READ_BYTES = 1 << 22
 """Bytes that are read at a time at most, in search of line ends."""
 
+TAIL_BYTES = 1 << 15
+"""Bytes that are read beyond a block, so that the end of its last line is mostly among them."""
+
 
 @dataclass(frozen=True)
 class CsvFile:
-    """A file, its size in bytes, and where its first row starts, behind byte order mark and header."""
+    """A file, and where its first row starts, behind byte order mark and header."""
 
-    path: str
-    size: int
+    file: File
     start: int
+
+    @property
+    def path(self) -> str:
+        """Its name."""
+        return self.file.name
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.file.size
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Whole lines of a file, from byte ``start``."""
+
+    file: CsvFile
+    start: int
+    raw: bytes | bytearray
 
 
 @dataclass(frozen=True)
 class Block:
-    """Whole lines: bytes ``start`` to ``stop`` of a file."""
+    """The lines of a file whose first byte lies in ``low`` to ``high``, wherever they end.
 
-    file: CsvFile
-    start: int
-    stop: int
-
-    def read(self, store: Store) -> bytes:
-        """The bytes."""
-        return store.read(self.file.path, self.start, self.stop - self.start)
-
-
-def line_start(store: Store, file: CsvFile, offset: int) -> int:
-    """Where the first line at or after ``offset`` starts; the end of the file if no other line does.
-
-    Only a line feed ends a line here. Where files end lines with a carriage return alone, ranges are longer than
+    Only a line feed ends a line here. Where files end lines with a carriage return alone, blocks are longer than
     they could be, but every line is still in exactly one.
     """
-    if offset <= file.start:
-        return file.start
-    position, length = offset - 1, 1 << 12
-    while position < file.size:
-        data = store.read(file.path, position, min(length, file.size - position))
-        found = data.find(b"\n")
-        if found >= 0:
-            return position + found + 1
-        if not data:
-            break
-        position += len(data)
-        length = min(2 * length, READ_BYTES)
-    return file.size
+
+    file: CsvFile
+    low: int
+    high: int
+
+    def read(self) -> Lines:
+        """The lines, in one read unless the last of them is long."""
+        file, source = self.file, self.file.file
+        # The byte before tells whether a line starts at `low`.
+        first = self.low - 1 if self.low > file.start else file.start
+        raw = source.read(first, self.high - first + TAIL_BYTES)
+        start = raw.find(b"\n") + 1 if self.low > file.start else 0
+        if first + start >= self.high or (self.low > file.start and not start):
+            return Lines(file, self.high, b"")
+        stop, length = raw.find(b"\n", self.high - 1 - first) + 1, TAIL_BYTES
+        while not stop and first + len(raw) < file.size:
+            length = min(2 * length, READ_BYTES)
+            more = source.read(first + len(raw), length)
+            found = more.find(b"\n") + 1
+            stop = len(raw) + found if found else 0
+            raw += more
+        if stop:
+            del raw[stop:]
+        del raw[:start]
+        return Lines(file, first + start, raw)
 
 
 def share(files: Sequence[CsvFile], worker: int, workers: int) -> tuple[int, int]:
@@ -66,39 +87,32 @@ def share(files: Sequence[CsvFile], worker: int, workers: int) -> tuple[int, int
     return total * worker // workers, total * (worker + 1) // workers
 
 
-def blocks(store: Store, files: Sequence[CsvFile], low: int, high: int | None, size: int) -> Iterator[Block]:
-    """The lines whose first byte lies in ``low`` to ``high`` of all rows' bytes, in blocks of about ``size``.
+def blocks(files: Sequence[CsvFile], low: int, high: int | None, size: int) -> Iterator[Block]:
+    """Blocks of ``size`` bytes with the lines whose first byte lies in ``low`` to ``high`` of all rows' bytes.
 
     Parameters
     ----------
-    store : Store
-        Where the files are.
     files : sequence of CsvFile
         The data set.
     low, high : int
         Range of bytes, counted over the rows of all files; ``high`` is None for the end.
     size : int
-        Bytes in a block. It is longer by the rest of its last line, and shorter at the end of a file.
+        Bytes in a block; fewer at the end of a file and of the range.
     """
     base = 0
     for file in files:
-        length = file.size - file.start
-        if low < base + length and (high is None or base < high):
-            position = line_start(store, file, file.start + max(low - base, 0))
-            goal = file.size if high is None else min(file.start + high - base, file.size)
-            stop = line_start(store, file, goal)
-            while position < stop:
-                cut = stop if position + size >= stop else min(line_start(store, file, position + size), stop)
-                yield Block(file, position, cut)
-                position = cut
-        base += length
+        start = file.start + max(low - base, 0)
+        stop = file.size if high is None else min(file.start + high - base, file.size)
+        for position in range(start, stop, size):
+            yield Block(file, position, min(position + size, stop))
+        base += file.size - file.start
 
 
 def _breaks(data: np.ndarray) -> np.ndarray:
     return (data == LF) | (data == CR)
 
 
-def count_rows(raw: bytes) -> int:
+def count_rows(raw: bytes | bytearray) -> int:
     """Lines that are not blank, which is what Arrow makes rows of."""
     data = np.frombuffer(raw, np.uint8)
     rows = 0
@@ -109,18 +123,18 @@ def count_rows(raw: bytes) -> int:
     return rows + int(len(data) > 0 and data[-1] not in (LF, CR))
 
 
-def cut_rows(raw: bytes, rows: int) -> bytes:
+def cut_rows(raw: bytes | bytearray, rows: int) -> bytes | bytearray:
     """The bytes of the first ``rows`` rows, of at least so many."""
     is_break = _breaks(np.frombuffer(raw, np.uint8))
     ends = np.flatnonzero(is_break[1:] > is_break[:-1]) + 1
     return raw[: ends[rows - 1]] if rows <= len(ends) else raw
 
 
-def count_lines(store: Store, file: CsvFile, stop: int) -> int:
+def count_lines(file: CsvFile, stop: int) -> int:
     """Lines of any kind that end before byte ``stop`` of a file, for the line number in a message."""
     lines, last = 0, 0
     for low in range(0, stop, READ_BYTES):
-        raw = store.read(file.path, low, min(READ_BYTES, stop - low))
+        raw = file.file.read(low, min(READ_BYTES, stop - low))
         lines += raw.count(b"\n") + raw.count(b"\r") - raw.count(b"\r\n")
         lines -= last == CR and raw[:1] == b"\n"  # a line end that lies in two reads is one
         last = raw[-1] if raw else 0

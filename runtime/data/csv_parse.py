@@ -11,11 +11,13 @@ import numpy as np
 
 from ..errors import DataError
 from .csv_fields import check_row, decode, rows_of
-from .csv_lines import Block, count_lines
-from .store import Store
+from .csv_lines import Lines, count_lines
 
 ARROW_BYTES = 2**31 - 2
 """Arrow's parser counts the bytes of a block in 32 bits."""
+
+COUNTED_BYTES = 1 << 26
+"""Bytes of an object that are read again to count lines, for a message."""
 
 _import = threading.Lock()
 
@@ -40,12 +42,12 @@ class Layout:
 class Parser:
     """Parses blocks; used from several threads at a time."""
 
-    def __init__(self, store: Store, layout: Layout) -> None:
+    def __init__(self, layout: Layout) -> None:
         with _import:
             import pyarrow as arrow
             from pyarrow import csv
         self._arrow, self._csv = arrow, csv
-        self._store, self._layout = store, layout
+        self._layout = layout
         names = [str(number) for number in range(layout.width)]
         read = [names[number] for number in layout.columns]
         kind = arrow.float32() if layout.dtype == np.float32 else arrow.float64()
@@ -55,23 +57,24 @@ class Parser:
             column_types=dict.fromkeys(read, kind), include_columns=read, null_values=[""], check_utf8=False
         )
 
-    def parse(self, block: Block, raw: bytes, rows: int, X: np.ndarray, y: np.ndarray | None) -> None:
-        """Parse the ``rows`` rows of ``raw``, the start of ``block``, into ``X`` and ``y``, which have so many."""
+    def parse(self, lines: Lines, rows: int, X: np.ndarray, y: np.ndarray | None) -> None:
+        """Parse the ``rows`` rows of ``lines`` into ``X`` and ``y``, which have so many."""
         if not rows:
             return
+        raw = lines.raw
         if len(raw) >= ARROW_BYTES:
             raise DataError(
-                f"{block.file.path} has a line of {len(raw):,} bytes; at most {ARROW_BYTES:,} are allowed"
+                f"{lines.file.path} has a line of {len(raw):,} bytes; at most {ARROW_BYTES:,} are allowed"
             )
-        columns = self._columns(block, raw, rows)
+        columns = self._columns(raw, rows)
         if columns is None:
-            raise self._explain(block, raw)
+            raise self._explain(lines)
         for number in range(X.shape[1]):
             X[:, number] = self._values(columns[number])
         if y is not None:
             y[:] = self._values(columns[-1])
 
-    def _columns(self, block: Block, raw: bytes, rows: int) -> Sequence[Any] | None:
+    def _columns(self, raw: bytes | bytearray, rows: int) -> Sequence[Any] | None:
         # Arrow drops a byte order mark at the start of what it is given. In the middle of a file it belongs to a
         # field, wherever the blocks are cut; a blank line before it is dropped instead.
         text = b"\n" + raw if raw.startswith(b"\xef\xbb\xbf") else raw
@@ -102,14 +105,17 @@ class Parser:
             values = np.where(there.view(np.bool_), values, np.nan).astype(self._layout.dtype, copy=False)
         return values
 
-    def _explain(self, block: Block, raw: bytes) -> DataError:
-        """What is wrong with a block that Arrow refused, found by reading its lines one by one."""
-        layout, file = self._layout, block.file
-        before = count_lines(self._store, file, block.start)
+    def _explain(self, lines: Lines) -> DataError:
+        """What is wrong with lines that Arrow refused, found by reading them one by one."""
+        layout, file = self._layout, lines.file
+        # Lines are counted from the start of the file, which is not fetched again for that if it is far and large.
+        far = file.file.store.is_shared and lines.start > COUNTED_BYTES
+        before = 0 if far else count_lines(file, lines.start)
+        whence = f" after byte {lines.start:,}" if far else ""
         try:
-            for number, _, line in rows_of(raw):
-                where = f"{file.path}, line {before + number + 1}"
+            for number, _, line in rows_of(lines.raw):
+                where = f"{file.path}, line {before + number + 1}{whence}"
                 check_row(where, decode(line), layout.delimiter, layout.width, layout.columns, layout.names)
         except DataError as error:
             return error
-        return DataError(f"{file.path}, from line {before + 1}: Arrow's CSV parser refuses these lines")
+        return DataError(f"{file.path}, from line {before + 1}{whence}: Arrow's CSV parser refuses these lines")

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import accumulate
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .. import rows as _rows
 from ..errors import DataError
-from .csv_lines import Block, CsvFile, blocks, count_rows, cut_rows, share
+from .csv_lines import Block, CsvFile, Lines, blocks, count_rows, cut_rows, share
 from .csv_parse import Layout, Parser
 from .partitioning import aligned_range, check_worker
-from .store import Store
+from .pieces import ahead
 
 BLOCK_BYTES = 1 << 22
 """Bytes that one thread parses at a time: few enough for its columns to be near while they are transposed."""
@@ -28,6 +28,9 @@ MOST_BYTES = 1 << 24
 LEAST_BYTES = 1 << 19
 """Bytes of a block at least, where a small share is cut so that every thread gets some blocks."""
 
+SLACK = 1.5
+"""Room for so many times the rows that are still to come, as the lines so far have it."""
+
 
 @dataclass(frozen=True)
 class CsvSource:
@@ -35,8 +38,6 @@ class CsvSource:
 
     Attributes
     ----------
-    store : Store
-        Where the files are.
     files : tuple of CsvFile
         The files; all have the same columns.
     width : int
@@ -53,7 +54,6 @@ class CsvSource:
         Of what is read, float32 or float64.
     """
 
-    store: Store
     files: tuple[CsvFile, ...]
     width: int
     features: tuple[int, ...]
@@ -76,57 +76,85 @@ class CsvSource:
         return None if self.names is None else tuple(self.names[column] for column in self.features)
 
     @property
+    def is_shared(self) -> bool:
+        """Whether functions on other machines can read the files."""
+        return all(item.file.store.is_shared for item in self.files)
+
+    @property
     def has_target(self) -> bool:
         """Whether there is a target."""
         return self.target is not None
 
     def read(self, worker: int, workers: int, threads: int = 1) -> CsvPartition:
-        """Parse the lines that start in the worker's share of the bytes."""
+        """Parse the lines that start in the worker's share of the bytes, each read once."""
         check_worker(worker, workers)
-        for file in self.files:
-            size = self.store.size(file.path)
-            if size != file.size:
-                raise DataError(
-                    f"{file.path} has {size:,} bytes, but had {file.size:,} when the run was described; files "
-                    "must not change during a run"
-                )
         low, high = share(self.files, worker, workers)
         size = min(
             max(BLOCK_BYTES, COLUMN_BYTES * self.width),
             MOST_BYTES,
             max((high - low) // (4 * threads), LEAST_BYTES),
         )
-        own = list(blocks(self.store, self.files, low, high, size))
-        with ThreadPoolExecutor(threads) as pool:
-            # Counted first, so that every block is parsed into its place and no second copy is ever held. Counting
-            # is several times faster than parsing.
-            counts = list(pool.map(lambda block: count_rows(block.read(self.store)), own))
-            partition = CsvPartition(self, worker, high, sum(counts))
-            starts = accumulate(counts, initial=0)
-            list(pool.map(partition.parse, own, counts, starts))
+        partition = CsvPartition(self, worker, low, high, threads)
+        # Threads of their own read and parse: the ones wait for the disk or the network, the others work.
+        with ThreadPoolExecutor(threads) as readers, ThreadPoolExecutor(threads) as parsers:
+            for lines, rows in ahead(readers, _counted, blocks(self.files, low, high, size), 2 * threads):
+                partition.parse(lines, rows, parsers)
+            partition.settle()
         return partition
 
 
+def _counted(block: Block) -> tuple[Lines, int]:
+    lines = block.read()
+    return lines, count_rows(lines.raw)
+
+
 class CsvPartition:
-    """The rows of the lines that start in a worker's share of the bytes."""
+    """The rows of the lines that start in a worker's share of the bytes.
 
-    def __init__(self, source: CsvSource, worker: int, stop: int, count: int) -> None:
-        self.count = count
-        self._source, self._worker, self._stop = source, worker, stop
-        # Room for the rows beyond the own range that alignment may add: less than a chunk.
-        room = count + _rows.CHUNK - 1
-        self._X = np.empty((room, source.n_features), source.dtype)
-        self._y = np.empty(room, source.dtype) if source.has_target else None
+    How many these are is known once the last block was counted. Until then there is room for more than seem to
+    come: memory that is never written to is never used.
+    """
+
+    def __init__(self, source: CsvSource, worker: int, low: int, high: int, threads: int) -> None:
+        self.count = 0
+        self._source, self._worker, self._bytes, self._stop = source, worker, high - low, high
+        self._read, self._most_waiting = 0, 2 * threads
+        self._X = np.empty((0, source.n_features), source.dtype)
+        self._y = np.empty(0, source.dtype) if source.has_target else None
         layout = Layout(source.width, source.features, source.target, source.names, source.delimiter, source.dtype)
-        self._parser = Parser(source.store, layout)
+        self._parser = Parser(layout)
+        self._parses: deque[Future[None]] = deque()
 
-    def parse(self, block: Block, rows: int, start: int) -> None:
-        """Parse a block of ``rows`` rows into the arrays from row ``start``."""
-        self._parse(block, block.read(self._source.store), rows, start)
+    def parse(self, lines: Lines, rows: int, pool: ThreadPoolExecutor) -> None:
+        """Let ``pool`` parse the ``rows`` rows of ``lines``, which follow those that there are."""
+        self._read += len(lines.raw)
+        # Room for the rows beyond the own range that alignment may add, too: less than a chunk.
+        need = self.count + rows + _rows.CHUNK - 1
+        if need > len(self._X):
+            self.settle()
+            left = max(self._bytes - self._read, 0) / max(self._read, 1)
+            self._make_room(need + int(SLACK * left * (self.count + rows)))
+        elif len(self._parses) > self._most_waiting:
+            self._parses.popleft().result()
+        self._parses.append(pool.submit(self._parser.parse, lines, rows, *self._rows_at(self.count, rows)))
+        self.count += rows
 
-    def _parse(self, block: Block, raw: bytes, rows: int, start: int) -> None:
-        y = None if self._y is None else self._y[start : start + rows]
-        self._parser.parse(block, raw, rows, self._X[start : start + rows], y)
+    def settle(self) -> None:
+        """Wait for what is being parsed."""
+        while self._parses:
+            self._parses.popleft().result()
+
+    def _make_room(self, rows: int) -> None:
+        X, y = self._X, self._y
+        self._X = np.empty((rows, X.shape[1]), X.dtype)
+        self._X[: self.count] = X[: self.count]
+        if y is not None:
+            self._y = np.empty(rows, y.dtype)
+            self._y[: self.count] = y[: self.count]
+
+    def _rows_at(self, start: int, rows: int) -> tuple[np.ndarray, np.ndarray | None]:
+        part = slice(start, start + rows)
+        return self._X[part], None if self._y is None else self._y[part]
 
     def align(self, counts: Sequence[int] | None = None) -> tuple[np.ndarray, np.ndarray | None, int]:
         """The rows from chunk boundary to chunk boundary; reads the few that lie beyond the own range."""
@@ -136,20 +164,18 @@ class CsvPartition:
         offset, low, high = aligned_range(counts, self._worker)
         if low < high:
             self._extend(high - offset - self.count)
-        part = slice(low - offset, high - offset)
-        return self._X[part], None if self._y is None else self._y[part], low
+        return *self._rows_at(low - offset, high - low), low
 
     def _extend(self, extra: int) -> None:
-        """Parse the first ``extra`` rows behind the own range, which may lie in several ranges and files."""
+        """Parse the first ``extra`` rows behind the own range, which may lie in several blocks and files."""
         source, start = self._source, self.count
-        for block in blocks(source.store, source.files, self._stop, None, LEAST_BYTES):
+        for block in blocks(source.files, self._stop, None, LEAST_BYTES):
             if extra <= 0:
                 return
-            raw = block.read(source.store)
-            rows = count_rows(raw)
+            lines, rows = _counted(block)
             if rows > extra:
-                raw, rows = cut_rows(raw, extra), extra
-            self._parse(block, raw, rows, start)
+                lines, rows = replace(lines, raw=cut_rows(lines.raw, extra)), extra
+            self._parser.parse(lines, rows, *self._rows_at(start, rows))
             start += rows
             extra -= rows
         if extra > 0:

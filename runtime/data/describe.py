@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
 from ..errors import DataError
 from .arrays import describe_array
-from .columns import Column, check_dtype
+from .columns import Column, check_dtype, column_number
 from .csv_describe import Header, describe_csv
+from .locate import check_place, locate, store_for
 from .npy import describe_npy
 from .parquet import describe_parquet
 from .source import Source
-from .store import LocalFiles
+from .store import File
 
 FORMATS = {".npy": "npy", ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".txt": "csv", ".tsv": "csv"}
 """Format of a file by its suffix, in lower case."""
@@ -28,6 +29,7 @@ def describe(
     header: Header = "auto",
     delimiter: str = ",",
     dtype: Any = None,
+    config: Mapping[str, Any] | None = None,
 ) -> Source:
     """Describe a data set, so that each worker can read its own partition of it.
 
@@ -36,11 +38,14 @@ def describe(
     Parameters
     ----------
     data : array-like of shape (n, c), path, glob, or list of paths and globs
-        Several files are one data set, in the given order; the matches of a glob are sorted. The suffix says
-        the format: ``.npy``, ``.parquet`` and ``.pq``, or ``.csv``, ``.txt`` and ``.tsv`` (separated by tabs).
+        A name is a path on this machine, or ``s3://bucket/key``; ``s3://bucket/prefix/`` stands for all objects
+        that start so. Several files are one data set, in the given order; the matches of a glob are sorted. The
+        suffix says the format: ``.npy``, ``.parquet`` and ``.pq``, or ``.csv``, ``.txt`` and ``.tsv`` (separated
+        by tabs).
     target : array-like of shape (n,), column name or number, or path, optional
         A name (CSV, Parquet) or a number means that column, which is then not a feature. With an array or `.npy`
-        files it may be an array, with `.npy` files also the path to a one-dimensional `.npy` file.
+        files it may be an array, with `.npy` files also the path to a one-dimensional `.npy` file. That of data on
+        S3 is on S3 as well: every worker reads its own part of both.
     columns : list of str or int, optional
         The features: names (CSV, Parquet) or numbers. All columns less the target, if not given.
     header : {"auto", True, False}
@@ -51,6 +56,8 @@ def describe(
     dtype : {float32, float64}, optional
         What the rows are read as. If not given: float64 for CSV; else float32 and float64 stay what they are,
         float16 becomes float32, integers and bool become float64.
+    config : mapping, optional
+        A Lithops configuration, see `store_for`. Without one boto3 finds out how to reach S3, as it always does.
 
     Returns
     -------
@@ -66,19 +73,18 @@ def describe(
     names = _named(data)
     if names is None:
         return describe_array(data, target, columns, wanted)
-    store = LocalFiles()
-    paths = [path for name in names for path in store.expand(name)]
-    suffixes = sorted({PurePath(path).suffix.lower() for path in paths})
-    formats = {_format(path) for path in paths}
+    files = locate(names, config)
+    suffixes = sorted({PurePath(file.name).suffix.lower() for file in files})
+    formats = {_format(file) for file in files}
     if len(formats) > 1 or (".tsv" in suffixes and len(suffixes) > 1):
         raise DataError(f"the files of one data set must have one format; these have {', '.join(suffixes)}")
     if formats == {"npy"}:
-        return describe_npy(paths, target, columns, wanted)
+        return describe_npy(files, _npy_target(target, files[0], config), columns, wanted)
     if formats == {"parquet"}:
-        return describe_parquet(store, paths, target, columns, wanted)
+        return describe_parquet(files, target, columns, wanted)
     if ".tsv" in suffixes and delimiter == ",":
         delimiter = "\t"
-    return describe_csv(store, paths, target, columns, header, delimiter, wanted)
+    return describe_csv(files, target, columns, header, delimiter, wanted)
 
 
 def _named(data: Any) -> list[str] | None:
@@ -94,20 +100,36 @@ def _named(data: Any) -> list[str] | None:
         name = os.fspath(item)
         if not isinstance(name, str):
             raise DataError(f"data={item!r}: paths are text, not bytes")
-        if "://" in name:
-            raise DataError(f"{name}: this version reads local files only; download it first")
         if not name or "\0" in name:
             raise DataError(f"data={name!r}: not a path")
         names.append(name)
     return names
 
 
-def _format(path: str) -> str:
-    suffix = PurePath(path).suffix
+def _npy_target(target: Any, first: File, config: Mapping[str, Any] | None) -> Any:
+    """The target of `.npy` files: a file, if it is named."""
+    if isinstance(target, str | os.PathLike):
+        path = os.fspath(target)
+        if not path.lower().endswith(".npy"):
+            raise DataError(
+                f"target={path!r}: for .npy files the target is a column number, an array, or the path to a "
+                "one-dimensional .npy file"
+            )
+        store = store_for(path, config)
+        check_place(store, path, first.store, first.name)
+        return store.find(path)
+    if first.store.is_shared and target is not None and column_number(target) is None:
+        raise DataError(
+            f"target is a {type(target).__name__}, but {first.name} is on S3 and read there by each worker: "
+            "save the target there too, as a .npy file, and give its name"
+        )
+    return target
+
+
+def _format(file: File) -> str:
+    suffix = PurePath(file.name).suffix
     if suffix.lower() in FORMATS:
         return FORMATS[suffix.lower()]
-    if os.path.isdir(path):
-        raise DataError(f"{path} is a directory; give its files, for example {os.path.join(path, '*.csv')}")
     raise DataError(
-        f"{path}: files that end in {suffix!r} are not supported; supported are {', '.join(sorted(FORMATS))}"
+        f"{file.name}: files that end in {suffix!r} are not supported; supported are {', '.join(sorted(FORMATS))}"
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,51 +12,15 @@ import numpy as np
 from ..errors import DataError
 from .arrays import as_array, as_features, ready
 from .columns import Column, check_matrix, check_target, choose_columns, column_number, working_dtype
+from .npy_fetch import Goal, fetch
+from .npy_file import NpyFile, describe_file
 from .partitioning import bounded_range
+from .pieces import at_once
 from .source import RowsPartition
-from .store import LocalFiles
+from .store import File
 
 COPY_ROWS = 16_384
 """Rows that one thread copies at a time: few enough for the temporary copy to stay in the cache."""
-
-
-def open_npy(path: str) -> np.ndarray:
-    """The array in a file, memory-mapped and read-only."""
-    if LocalFiles().size(path) == 0:
-        raise DataError(f"{path} is empty; a .npy file is what numpy.save writes")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # a damaged header makes NumPy raise a dozen kinds, SyntaxError among them
-        if "allow_pickle" in str(error) or "Python objects" in str(error):
-            raise DataError(
-                f"{path} holds Python objects or is no .npy file; allowed are arrays of numbers"
-            ) from error
-        raise DataError(f"{path} is damaged, cut short, or no .npy file: {error}") from error
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise DataError(f"{path} is an .npz archive; save each array as a .npy file of its own")
-    return array.view(np.ndarray)
-
-
-@dataclass(frozen=True)
-class NpyFile:
-    """A file with its shape and dtype as the client saw them."""
-
-    path: str
-    shape: tuple[int, ...]
-    dtype: np.dtype
-
-    def open(self) -> np.ndarray:
-        """The array, which must still be the one that was described."""
-        array = open_npy(self.path)
-        if array.shape != self.shape or array.dtype != self.dtype:
-            raise DataError(
-                f"{self.path} has shape {array.shape} and dtype {array.dtype}, but had {self.shape} and "
-                f"{self.dtype} when the run was described; files must not change during a run"
-            )
-        return array
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,9 +69,20 @@ class NpySource:
         """Whether the target is an array in memory."""
         return isinstance(self.target, np.ndarray)
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether functions on other machines can read the files."""
+        return all(item.file.store.is_shared for item in self.files)
+
     def read(self, worker: int, workers: int, threads: int = 1) -> RowsPartition:
-        """The worker's rows: a view of one mapped file if kernels can take it so, else a copy of the range."""
+        """The worker's rows.
+
+        Of files on this machine a view of a mapped one if kernels can take it so, else a copy of the range. Of
+        objects their bytes, fetched into place.
+        """
         low, high = bounded_range(self.n_rows, worker, workers, self.bounds)
+        if self.is_shared:
+            return self._fetch(low, high, threads)
         parts = self._parts(low, high)
         plain = len(parts) == 1 and self.features is None and parts[0].flags.c_contiguous
         if plain and parts[0].dtype == self.dtype:
@@ -119,13 +92,23 @@ class NpySource:
             _copy(parts, self.features, X, threads)
         return RowsPartition(X, self._target(low, high, parts), low)
 
+    def _fetch(self, low: int, high: int, threads: int) -> RowsPartition:
+        X = np.empty((high - low, self.n_features), self.dtype)
+        y = np.empty(high - low, self.dtype) if self.has_target else None
+        column = self.target if isinstance(self.target, int) else None
+        fetch(self.files, low, Goal(X, self.features, y, column), threads)
+        if isinstance(self.target, NpyFile):
+            assert y is not None
+            fetch([self.target], low, Goal(y.reshape(-1, 1)), threads)
+        return RowsPartition(X, y, low)
+
     def _parts(self, low: int, high: int) -> list[np.ndarray]:
         """Mapped views of the rows ``low`` to ``high``, one for each file that holds some of them."""
         parts, start = [], 0
         for file in self.files:
             stop = start + file.shape[0]
             if low < stop and start < high:
-                parts.append(file.open()[max(low - start, 0) : high - start])
+                parts.append(file.map()[max(low - start, 0) : high - start])
             start = stop
         return parts
 
@@ -133,7 +116,7 @@ class NpySource:
         if self.target is None:
             return None
         if isinstance(self.target, NpyFile):
-            return ready(self.target.open()[low:high], self.dtype)
+            return ready(self.target.map()[low:high], self.dtype)
         if isinstance(self.target, np.ndarray):
             return ready(self.target[low:high], self.dtype)
         y = np.empty(high - low, self.dtype)
@@ -160,15 +143,13 @@ def _copy(parts: Sequence[np.ndarray], features: Sequence[int] | None, out: np.n
 
 
 def describe_npy(
-    paths: Sequence[str], target: Any, columns: Sequence[Column] | None, dtype: np.dtype | None
+    found: Sequence[File], target: Any, columns: Sequence[Column] | None, dtype: np.dtype | None
 ) -> NpySource:
-    """The source for `.npy` files; ``target`` is a column number, a path to a 1-D `.npy`, an array, or None."""
-    files = []
-    for path in paths:
-        array = open_npy(path)
-        check_matrix(array.shape, path)
-        working_dtype(array.dtype, path)
-        files.append(NpyFile(path, array.shape, array.dtype))
+    """The source for `.npy` files; ``target`` is a column number, a 1-D `.npy` file, an array, or None."""
+    files = at_once(describe_file, found)
+    for file in files:
+        check_matrix(file.shape, file.path)
+        working_dtype(file.dtype, file.path)
     width = files[0].shape[1]
     for file in files:
         if file.shape[1] != width:
@@ -184,18 +165,11 @@ def describe_npy(
 
 
 def _describe_target(target: Any, rows: int) -> NpyFile | np.ndarray:
-    if not isinstance(target, str | os.PathLike):
+    if not isinstance(target, File):
         values = as_array(target, "target")
         check_target(values.shape, rows, "target")
         return values
-    name = os.fspath(target)
-    if not name.lower().endswith(".npy"):
-        raise DataError(
-            f"target={name!r}: for .npy files the target is a column number, an array, or the path to a "
-            "one-dimensional .npy file"
-        )
-    path = os.path.abspath(os.path.expanduser(name))
-    array = open_npy(path)
-    check_target(array.shape, rows, path)
-    working_dtype(array.dtype, path)
-    return NpyFile(path, array.shape, array.dtype)
+    file = describe_file(target)
+    check_target(file.shape, rows, file.path)
+    working_dtype(file.dtype, file.path)
+    return file

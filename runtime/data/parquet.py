@@ -14,8 +14,9 @@ import numpy as np
 from ..errors import DataError
 from .columns import Column, choose_columns, column_number, listed, working_dtype
 from .partitioning import bounded_range
+from .pieces import at_once
 from .source import RowsPartition
-from .store import Store
+from .store import File
 
 FOOTER_BYTES = 1 << 16
 """Bytes at the end of a file that are read first, by Arrow, too: most footers are no longer."""
@@ -31,10 +32,9 @@ _import = threading.Lock()
 
 @dataclass(frozen=True)
 class ParquetFile:
-    """A file as the client saw it: its size in bytes, and the rows of each row group."""
+    """A file, and the rows of each of its row groups."""
 
-    path: str
-    size: int
+    file: File
     groups: tuple[int, ...]
 
 
@@ -44,8 +44,6 @@ class ParquetSource:
 
     Attributes
     ----------
-    store : Store
-        Where the files are.
     files : tuple of ParquetFile
         The files; all have the columns that are read.
     names : tuple of str
@@ -56,7 +54,6 @@ class ParquetSource:
         Of what is read, float32 or float64.
     """
 
-    store: Store
     files: tuple[ParquetFile, ...]
     names: tuple[str, ...]
     target: str | None
@@ -80,6 +77,11 @@ class ParquetSource:
         return self.names
 
     @property
+    def is_shared(self) -> bool:
+        """Whether functions on other machines see the files."""
+        return all(item.file.store.is_shared for item in self.files)
+
+    @property
     def has_target(self) -> bool:
         """Whether there is a target."""
         return self.target is not None
@@ -91,7 +93,7 @@ class ParquetSource:
         y = None if self.target is None else np.empty(high - low, self.dtype)
         jobs = list(self._jobs(low, high, threads))
         with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(lambda job: job.decode(self.store, low, X, y), jobs))
+            list(pool.map(lambda job: job.decode(low, X, y), jobs))
         return RowsPartition(X, y, low)
 
     def _jobs(self, low: int, high: int, threads: int) -> Iterator[_Job]:
@@ -103,7 +105,7 @@ class ParquetSource:
             for number, rows in enumerate(file.groups):
                 first, stop = max(low, start), min(high, start + rows)
                 if first < stop:
-                    footer = footer or _Footer(self.store, file.path, file)
+                    footer = footer or _Footer(file.file)
                     groups.append((footer, number, start, first, stop))
                 start += rows
         columns: list[tuple[str, int | None]] = [(name, number) for number, name in enumerate(self.names)]
@@ -131,10 +133,10 @@ class _Job:
     first: int
     stop: int
 
-    def decode(self, store: Store, low: int, X: np.ndarray, y: np.ndarray | None) -> None:
+    def decode(self, low: int, X: np.ndarray, y: np.ndarray | None) -> None:
         """Write the rows, of which row ``low`` is the first of ``X``."""
         row = self.start
-        for batch in self._batches(store, max(1, BATCH_BYTES // (X.itemsize * len(self.columns)))):
+        for batch in self._batches(max(1, BATCH_BYTES // (X.itemsize * len(self.columns)))):
             first, stop = max(self.first, row), min(self.stop, row + batch.num_rows)
             if first < stop:
                 to = slice(first - low, stop - low)
@@ -150,11 +152,11 @@ class _Job:
                 return
         raise DataError(f"{self.footer.path}, row group {self.group} is damaged: it ends before row {self.stop}")
 
-    def _batches(self, store: Store, size: int) -> Iterator[Any]:
+    def _batches(self, size: int) -> Iterator[Any]:
         """The columns of the whole row group, ``size`` rows at a time."""
         footer, names = self.footer, [name for name, _ in self.columns]
         ranges = footer.ranges(self.group, names)
-        pieces = [(begin, store.read(footer.path, begin, end - begin)) for begin, end in ranges]
+        pieces = [(begin, footer.file.read(begin, end - begin)) for begin, end in ranges]
         try:
             file = footer.parquet.ParquetFile(
                 _Pieces(pieces, footer.size),
@@ -182,33 +184,29 @@ class _Job:
 class _Footer:
     """What the end of a file says of its columns and row groups."""
 
-    def __init__(self, store: Store, path: str, described: ParquetFile | None = None) -> None:
+    def __init__(self, file: File) -> None:
         with _import:
             import pyarrow as arrow
             from pyarrow import parquet
         self.arrow, self.parquet = arrow, parquet
-        self.path, self.size = path, store.size(path)
+        self.file, self.path, self.size = file, file.name, file.size
+        path = self.path
         if self.size < 12:
             raise DataError(f"{path} has {self.size} bytes; a Parquet file has at least 12")
-        tail = store.read(path, max(0, self.size - FOOTER_BYTES), FOOTER_BYTES)
+        tail = file.read(max(0, self.size - FOOTER_BYTES))
         wanted = int.from_bytes(tail[-8:-4], "little") + 8
         if tail[-4:] == b"PARE":
             raise DataError(f"{path} is encrypted, which is not supported")
         if tail[-4:] != b"PAR1" or wanted > self.size:
             raise DataError(f"{path} is no Parquet file, or cut short: it does not end as one")
         if wanted > len(tail):
-            tail = store.read(path, self.size - wanted, wanted)
+            tail = file.read(self.size - wanted)
         try:
             self.metadata = parquet.read_metadata(_Pieces([(self.size - len(tail), tail)], self.size))
             self.schema = self.metadata.schema.to_arrow_schema()
         except (arrow.ArrowException, OSError) as error:
             raise DataError(f"{path} has a damaged footer: {_said(error)}") from error
         self.groups = tuple(self.metadata.row_group(n).num_rows for n in range(self.metadata.num_row_groups))
-        if described is not None and (self.size, self.groups) != (described.size, described.groups):
-            raise DataError(
-                f"{path} has {self.size:,} bytes and {sum(self.groups):,} rows, but had {described.size:,} and "
-                f"{sum(described.groups):,} when the run was described; files must not change during a run"
-            )
 
     def dtype(self, name: str) -> np.dtype:
         """The NumPy dtype of a column of numbers."""
@@ -247,7 +245,7 @@ def _extent(chunk: Any) -> tuple[int, int]:
 class _Pieces(io.RawIOBase):
     """A file of which some pieces are in memory, for Arrow to read."""
 
-    def __init__(self, pieces: Sequence[tuple[int, bytes]], size: int) -> None:
+    def __init__(self, pieces: Sequence[tuple[int, bytes | bytearray]], size: int) -> None:
         self._pieces, self._size, self._at = pieces, size, 0
 
     def readable(self) -> bool:
@@ -264,7 +262,7 @@ class _Pieces(io.RawIOBase):
         self._at = base + offset
         return self._at
 
-    def read(self, length: int = -1) -> bytes:
+    def read(self, length: int = -1) -> bytes | bytearray:
         stop = self._size if length < 0 else min(self._at + length, self._size)
         for begin, data in self._pieces:
             if begin <= self._at and stop <= begin + len(data):
@@ -279,13 +277,12 @@ def _said(error: Exception) -> str:
 
 
 def describe_parquet(
-    store: Store, paths: Sequence[str], target: Any, columns: Sequence[Column] | None, dtype: np.dtype | None
+    files: Sequence[File], target: Any, columns: Sequence[Column] | None, dtype: np.dtype | None
 ) -> ParquetSource:
     """The source for Parquet files, whose footers are read here; ``target`` is a column, or None."""
     if target is not None and not isinstance(target, str | int | np.integer):
         raise DataError(f"target is a {type(target).__name__}; for Parquet files it is a column's name or number")
-    with ThreadPoolExecutor(16) as pool:
-        footers = list(pool.map(lambda path: _Footer(store, path), paths))
+    footers = at_once(_Footer, files)
     first = footers[0]
     names = first.schema.names
     if len(set(names)) < len(names):
@@ -300,10 +297,8 @@ def describe_parquet(
     if not any(sum(footer.groups) for footer in footers):
         raise DataError(f"{first.path} has no rows; at least one is needed")
     stored = [[working_dtype(footer.dtype(name), footer.path) for name in read] for footer in footers]
-    files = tuple(ParquetFile(footer.path, footer.size, footer.groups) for footer in footers)
     return ParquetSource(
-        store,
-        files,
+        tuple(ParquetFile(footer.file, footer.groups) for footer in footers),
         tuple(names[number] for number in features),
         None if goal is None else names[goal],
         dtype or np.result_type(*(kind for kinds in stored for kind in kinds[: len(features)])),

@@ -63,6 +63,10 @@ class Source(Protocol):
     def in_memory(self) -> bool:
         """Whether the source itself holds rows, so that it must be spooled before it is sent to workers."""
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether functions on other machines can read it, so that it need not be spooled for them."""
+
     def read(self, worker: int, workers: int, threads: int) -> Partition:
         """Read the share of one worker, ``0 <= worker < workers``, on ``threads`` threads."""
 

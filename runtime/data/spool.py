@@ -12,8 +12,10 @@ import numpy as np
 
 from ..errors import DataError
 from .arrays import ArraySource, describe_array, ready
-from .npy import NpyFile, NpySource
+from .npy import NpySource
+from .npy_file import NpyFile, describe_file
 from .source import Source
+from .store import LocalFiles
 
 
 def as_source(data: Any) -> Source:
@@ -77,4 +79,4 @@ def _write(values: np.ndarray, directory: str | os.PathLike[str], name: str) -> 
                 f"cannot write {values.nbytes:,} bytes to the directory {where}: {error.strerror or error}"
             ) from error
         raise
-    return NpyFile(path, values.shape, values.dtype)
+    return describe_file(LocalFiles().find(path))

@@ -69,6 +69,7 @@ class StorageNpySource:
     storage: Any = field(default=None, repr=False)
 
     in_memory = False
+    is_shared = True
 
     @property
     def n_rows(self) -> int:

@@ -1,69 +1,160 @@
-"""Where bytes are. A store finds data sets by name, and reads any range of one."""
+"""Where bytes are. A store finds files by name, and reads any range of one as long as it is what it was."""
 
 from __future__ import annotations
 
 import glob
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
 from typing import Protocol
 
 from ..errors import DataError
+from ..private import replaced
+
+
+class MissingError(DataError):
+    """There is no file of this name, or no longer."""
 
 
 class Store(Protocol):
-    """Named sequences of bytes. Picklable: it goes to the workers as part of a source."""
+    """Named sequences of bytes. Small and picklable: it goes to the workers as part of a source.
 
-    def expand(self, pattern: str) -> list[str]:
-        """The names that ``pattern`` stands for, sorted; at least one."""
+    All methods raise DataError, and it says what to do.
+    """
 
-    def size(self, name: str) -> int:
-        """Bytes of ``name``."""
+    @property
+    def is_shared(self) -> bool:
+        """Whether functions on other machines see the same files."""
 
-    def read(self, name: str, offset: int, length: int) -> bytes:
-        """``length`` bytes from ``offset``, fewer only at the end. Called from several threads at a time."""
+    def expand(self, pattern: str) -> list[File]:
+        """The files that ``pattern`` stands for, sorted by name; at least one."""
+
+    def find(self, name: str) -> File:
+        """The file of exactly this name; MissingError if there is none."""
+
+    def read_into(self, file: File, offset: int, out: memoryview) -> None:
+        """Fill ``out`` with the bytes from ``offset`` of a file that is unchanged. Called from several threads."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a small file whole: at no time does anybody see a part of it."""
+
+    def delete(self, name: str) -> None:
+        """Delete a file, if it is there."""
+
+
+@dataclass(frozen=True)
+class File:
+    """A file or object as it was when it was found.
+
+    Attributes
+    ----------
+    store : Store
+        Where it is.
+    name : str
+        An absolute path, or ``s3://bucket/key``.
+    size : int
+        Bytes.
+    tag : str
+        Another one as soon as the file is written again. Whoever reads compares it, so that what workers read at
+        different times is one version.
+    """
+
+    store: Store
+    name: str
+    size: int
+    tag: str
+
+    def read(self, offset: int = 0, length: int | None = None) -> bytearray:
+        """``length`` bytes from ``offset``, fewer only at the end."""
+        left = max(self.size - offset, 0)
+        data = bytearray(left if length is None else min(length, left))
+        if data:
+            self.store.read_into(self, offset, memoryview(data))
+        return data
+
+
+def changed(name: str, how: str) -> DataError:
+    """What to raise where a file is not the one that was found."""
+    return DataError(f"{name} {how} the run was described; files must not change during a run")
 
 
 @dataclass(frozen=True)
 class LocalFiles:
     """Files of this machine, by absolute path."""
 
-    def expand(self, pattern: str) -> list[str]:
-        """The path itself if there is such a file, else the sorted matches of the glob."""
+    is_shared = False
+
+    def expand(self, pattern: str) -> list[File]:
+        """The file itself if there is one, else the sorted matches of the glob."""
         path = os.path.abspath(os.path.expanduser(pattern))
         if os.path.lexists(path) or not glob.has_magic(path):
-            return [path]
+            return [self.find(path)]
         matches = sorted(glob.glob(path, recursive=True))
         if not matches:
             raise DataError(f"no file matches {path}")
-        return matches
+        return [self.find(match) for match in matches]
 
-    def size(self, name: str) -> int:
-        """Bytes of a file that exists and may be read."""
+    def find(self, name: str) -> File:
+        """A file that exists and may be read."""
+        path = os.path.abspath(os.path.expanduser(name))
+        with _opened(path) as file:
+            return self._seen(path, file)
+
+    @contextmanager
+    def open(self, file: File) -> Iterator[FileIO]:
+        """A file that is unchanged, open for reading."""
+        with _opened(file.name) as opened:
+            now = self._seen(file.name, opened)
+            if now.size != file.size:
+                raise changed(file.name, f"has {now.size:,} bytes, but had {file.size:,} when")
+            if now.tag != file.tag:
+                raise changed(file.name, "was written since")
+            yield opened
+
+    def read_into(self, file: File, offset: int, out: memoryview) -> None:
+        """Read a range of bytes. Not mapped: a file that shrinks meanwhile is an error, not a SIGBUS."""
+        with self.open(file) as opened:
+            done = 0
+            while done < len(out) and (count := os.preadv(opened.fileno(), [out[done:]], offset + done)):
+                done += count
+        if done < len(out):
+            raise changed(file.name, f"ends after {offset + done:,} bytes, but had {file.size:,} when")
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file that its owner alone can read; it is on the disk when this returns."""
         try:
-            with open(name, "rb", opener=_open_at_once) as file:
-                status = os.fstat(file.fileno())
+            with replaced(Path(name)) as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
         except OSError as error:
-            raise _explain(name, error) from error
+            raise DataError(f"{name} cannot be written: {error.strerror or error}") from error
+
+    def delete(self, name: str) -> None:
+        """Delete a file, if it is there."""
+        try:
+            Path(name).unlink(missing_ok=True)
+        except OSError as error:
+            raise DataError(f"{name} cannot be deleted: {error.strerror or error}") from error
+
+    def _seen(self, name: str, file: FileIO) -> File:
+        status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise DataError(f"{name} is not a regular file")
-        return status.st_size
+        return File(self, name, status.st_size, f"{status.st_ino}-{status.st_mtime_ns}")
 
-    def read(self, name: str, offset: int, length: int) -> bytes:
-        """A range of bytes. Read, not mapped: a file that shrinks meanwhile is an error, not a SIGBUS."""
-        try:
-            file = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                parts = []
-                while length > 0 and (part := os.pread(file, length, offset)):
-                    parts.append(part)
-                    offset += len(part)
-                    length -= len(part)
-            finally:
-                os.close(file)
-        except OSError as error:
-            raise _explain(name, error) from error
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+@contextmanager
+def _opened(path: str) -> Iterator[FileIO]:
+    try:
+        with open(path, "rb", buffering=0, opener=_open_at_once) as file:
+            yield file
+    except OSError as error:
+        raise _explain(path, error) from error
 
 
 def _open_at_once(path: str, flags: int) -> int:
@@ -73,7 +164,7 @@ def _open_at_once(path: str, flags: int) -> int:
 
 def _explain(path: str, error: OSError) -> DataError:
     if isinstance(error, FileNotFoundError):
-        return DataError(f"{path} does not exist on this machine")
+        return MissingError(f"{path} does not exist on this machine")
     if isinstance(error, IsADirectoryError):
         return DataError(f"{path} is a directory; give its files, for example {os.path.join(path, '*.csv')}")
     if isinstance(error, PermissionError):

@@ -48,7 +48,7 @@ def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options:
         url, directory = stack.enter_context(_redis(options))
         check_server(url)
         functions = Functions(options.executor, workers, directory, stack)
-        if source.in_memory or not functions.is_local:
+        if source.in_memory or not (source.is_shared or functions.is_local):
             source = stack.enter_context(_spooled(source, functions.executor, directory, name))
         checkpoints = Checkpoints(options.checkpoint, name, options.checkpoint_interval)
         envelope = first_envelope(algorithm, source, options, url)

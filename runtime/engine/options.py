@@ -67,6 +67,11 @@ class RunOptions:
     resume: str | None = None
 
     @property
+    def config(self) -> dict[str, Any] | None:
+        """The Lithops configuration of the executor, if there is one."""
+        return None if self.executor is None else self.executor.config
+
+    @property
     def in_process(self) -> bool:
         """Whether the run stays in this process, so that nothing is launched for it."""
         return self.executor is None and self.workers == 1

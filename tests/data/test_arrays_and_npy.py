@@ -205,7 +205,7 @@ def test_bad_npy_files_are_refused(tmp_path: Path) -> None:
         "empty": (b"", "is empty"),
         "cut": (raw[:-1], "is damaged, cut short, or no .npy file"),
         "header cut": (raw[:50], "is damaged, cut short, or no .npy file"),
-        "text": (b"1,2\n3,4\n", "or is no .npy file"),
+        "text": (b"1,2\n3,4\n", "is no .npy file"),
         "archive": ((tmp_path / "archive.npz").read_bytes(), "is an .npz archive"),
     }
     for name, (content, message) in cases.items():
@@ -233,7 +233,7 @@ def test_a_file_that_changed_is_refused(tmp_path: Path) -> None:
     np.save(path, np.ones((10, 2)))
     source = describe(path)
     np.save(path, np.ones((9, 2)))
-    with pytest.raises(DataError, match=r"has shape \(9, 2\) and dtype float64, but had \(10, 2\)"):
+    with pytest.raises(DataError, match=r"has 272 bytes, but had 288 when the run was described"):
         source.read(0, 1, 1)
     path.unlink()
     with pytest.raises(DataError, match="does not exist on this machine"):
