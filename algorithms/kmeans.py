@@ -187,7 +187,8 @@ def fit_kmeans(
         How many more functions may be launched for workers that are three times as long at an iteration as half of
         the others, and longer than 5 s: the first of the two to push is the worker.
     checkpoint : path, optional
-        A directory where the client keeps the newest state of a run that goes on, in RUN.checkpoint, every 30 s.
+        A directory, or ``s3://bucket/prefix``, where the client keeps the newest state of a run that goes on, in
+        RUN.checkpoint, every 30 s.
     resume : str, optional
         The name of a run whose client, or Redis, died: this fit goes on where it was. The name is in the event
         `RunStarted` and of the checkpoint; without a directory of these it must have died minutes ago. Data and

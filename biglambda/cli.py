@@ -202,7 +202,7 @@ def _add_run(parser: argparse.ArgumentParser, max_iter: int) -> None:
         "--backups", type=int, default=0, metavar="N", help="functions to launch beside slow workers (default: 0)"
     )
     parser.add_argument(
-        "--checkpoint", type=Path, metavar="DIR", help="directory where the newest state of the run is kept"
+        "--checkpoint", metavar="DIR", help="directory, or s3://bucket/prefix, for the newest state of the run"
     )
     parser.add_argument("--resume", metavar="RUN", help="go on with a run that died, see --checkpoint")
     parser.add_argument(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol
 
@@ -16,6 +17,11 @@ and lists and dicts of these. It travels as msgpack, see `channel.codec`."""
 
 Combine = Literal["sum", "gather"]
 """How partials meet: added element by element, or put one after the other in the order of the rows."""
+
+
+def run_name(algorithm: Algorithm) -> str:
+    """A name for a run of an algorithm, which no other run has."""
+    return f"{algorithm.name}-{secrets.token_hex(6)}"
 
 
 class Algorithm(Protocol):

@@ -26,7 +26,7 @@ def test_a_history_has_a_line_for_every_event_that_can_be_read_at_once(tmp_path:
     result = fit_kmeans(X, 3, seed=0, callbacks=[JsonLines(path), look])
     assert [line["event"] for line in read[:2]] == ["RunStarted", "WorkersJoined"]
     assert read[0]["total_iterations"] > 300
-    assert read[-1] == {"time": read[-1]["time"], "event": "RunEnded", "run": "local", "error": None}
+    assert read[-1] == {"time": read[-1]["time"], "event": "RunEnded", "run": read[0]["run"], "error": None}
     steps = [line for line in read if line["event"] == "IterationDone"]
     assert [line["iteration"] for line in steps] == list(range(1, len(steps) + 1))
     assert steps[-1]["metrics"]["inertia"] == result.inertia

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from biglambda import RunError, fit_kmeans, fit_logistic_regression
+from biglambda import DataError, RunError, fit_kmeans, fit_logistic_regression
 from biglambda.algorithms.kmeans import kmeans_algorithm
 from biglambda.runtime.data import describe
+from biglambda.runtime.data.store import LocalFiles
 from biglambda.runtime.engine import RunOptions, run
 from biglambda.runtime.engine.checkpoint import SUFFIX
 from biglambda.runtime.events import Event, IterationDone
@@ -110,6 +111,31 @@ def test_a_result_leaves_no_checkpoint(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_place_that_takes_no_checkpoint_is_said_before_the_run_and_warned_of_later(
+    workers: int, tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[Event] = []
+    options = {"checkpoint": tmp_path, "workers": workers, "redis": redis_url, "inner_workers": 1}
+
+    def refuse(store: LocalFiles, name: str, data: bytes) -> None:
+        raise DataError(f"{name} cannot be written: no room")
+
+    def fill(event: Event) -> None:
+        monkeypatch.setattr(LocalFiles, "write", refuse)
+
+    with monkeypatch.context() as full:
+        full.setattr(LocalFiles, "write", refuse)
+        with pytest.raises(DataError, match="cannot be written: no room"):
+            fit_kmeans(X, 3, **options, callbacks=[events.append])
+    assert events == []
+    source = describe(X)
+    algorithm = kmeans_algorithm(source, 3, X[:3], 1, 60, 0.0, 0)
+    often = RunOptions(**options, checkpoint_interval=1e-9, callbacks=[fill])
+    with pytest.warns(UserWarning, match=r"no checkpoint of iteration \d+: .*no room"):
+        assert run(source, algorithm, (), often).state["n_iter"] > 1
+
+
 def test_what_cannot_go_on_is_named(tmp_path: Path, redis_url: str) -> None:
     with pytest.raises(RunError, match=r"resume='lost': nothing of this run is in the checkpoints or Redis"):
         fit_kmeans(X, 3, checkpoint=tmp_path, redis=redis_url, resume="lost")
@@ -119,7 +145,8 @@ def test_what_cannot_go_on_is_named(tmp_path: Path, redis_url: str) -> None:
     with pytest.raises(RunError, match="is no checkpoint"):
         fit_kmeans(X, 3, checkpoint=tmp_path, resume="bad")
     interrupted(tmp_path, 1, None)
+    (name,) = (path.stem for path in tmp_path.iterdir() if path.stem != "bad")
     with pytest.raises(RunError, match=r"'features': 6.*and this is one of .*'features': 5"):
-        fit_kmeans(X[:, :5], 3, checkpoint=tmp_path, resume="local")
+        fit_kmeans(X[:, :5], 3, checkpoint=tmp_path, resume=name)
     with pytest.raises(RunError, match="'logistic'"):
-        fit_logistic_regression(X, X[:, 0] > 0, checkpoint=tmp_path, resume="local")
+        fit_logistic_regression(X, X[:, 0] > 0, checkpoint=tmp_path, resume=name)

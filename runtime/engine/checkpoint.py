@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import time
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 from .. import bsp
 from ..algorithm import Algorithm
 from ..channel import codec
-from ..data import Source
-from ..errors import RunError
-from ..private import replaced
+from ..data import Source, store_for
+from ..data.store import MissingError
+from ..errors import DataError, RunError
 from .options import RunOptions
 
 SUFFIX = ".checkpoint"
@@ -39,12 +40,10 @@ class Checkpoints:
 
     Parameters
     ----------
-    directory : Path or None
-        Where to; nowhere if None.
     run : str
         Its name is that of the file.
-    every : float
-        Seconds between two of them at least.
+    options : RunOptions
+        Where to, if anywhere, and how often at most.
 
     Attributes
     ----------
@@ -52,32 +51,51 @@ class Checkpoints:
         The last one, written or not.
     """
 
-    def __init__(self, directory: Path | None, run: str, every: float) -> None:
-        self._path = None if directory is None else directory / f"{run}{SUFFIX}"
-        self._every = every
+    def __init__(self, run: str, options: RunOptions) -> None:
+        self._name = None if options.checkpoint is None else _name(options.checkpoint, run)
+        self._store = None if self._name is None else store_for(self._name, options.config)
+        self._every = options.checkpoint_interval
         self.newest: Checkpoint | None = None
         self._written = time.monotonic()
 
+    def try_out(self) -> None:
+        """Write and delete a file, before anything is launched.
+
+        Raises
+        ------
+        DataError
+            That is not possible.
+        """
+        if self._store is not None and self._name is not None:
+            self._store.write(self._name, b"")
+            self._store.delete(self._name)
+
     def keep(self, iteration: int, envelope: bsp.Envelope) -> None:
-        """Write a state, unless it is too soon for that."""
+        """Write a state, unless it is too soon for that. If it cannot be written, a warning says so."""
         self.newest = Checkpoint(iteration, envelope)
         now = time.monotonic()
-        if self._path is None or now - self._written < self._every:
+        if self._store is None or self._name is None or now - self._written < self._every:
             return
-        self._written = now
-        data = codec.encode({"iteration": iteration, "envelope": envelope})
-        with replaced(self._path) as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            self._store.write(self._name, codec.encode({"iteration": iteration, "envelope": envelope}))
+        except DataError as error:
+            warnings.warn(f"no checkpoint of iteration {iteration}: {error}", stacklevel=2)
+        self._written = time.monotonic()
 
     def remove(self) -> None:
         """The run has its result: nobody needs the file any more."""
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
+        if self._store is not None and self._name is not None:
+            try:
+                self._store.delete(self._name)
+            except DataError as error:
+                warnings.warn(f"the checkpoint is left behind: {error}", stacklevel=2)
 
 
-def read(directory: Path, run: str) -> Checkpoint | None:
+def _name(place: str, run: str) -> str:
+    return f"{place.rstrip('/')}/{run}{SUFFIX}"
+
+
+def read(place: str, run: str, config: Mapping[str, Any] | None = None) -> Checkpoint | None:
     """The checkpoint of a run, if there is one.
 
     Raises
@@ -85,14 +103,16 @@ def read(directory: Path, run: str) -> Checkpoint | None:
     RunError
         The file is not that of a checkpoint.
     """
-    path = directory / f"{run}{SUFFIX}"
+    name = _name(place, run)
     try:
-        kept = codec.decode(path.read_bytes())
-        return Checkpoint(int(kept["iteration"]), kept["envelope"])
-    except FileNotFoundError:
+        data = bytes(store_for(name, config).find(name).read())
+    except MissingError:
         return None
+    try:
+        kept = codec.decode(data)
+        return Checkpoint(int(kept["iteration"]), kept["envelope"])
     except (ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path} is no checkpoint: {error}") from error
+        raise RunError(f"{name} is no checkpoint: {error}") from error
 
 
 def first_envelope(algorithm: Algorithm, source: Source, options: RunOptions, url: str | None) -> bsp.Envelope:
@@ -106,7 +126,7 @@ def first_envelope(algorithm: Algorithm, source: Source, options: RunOptions, ur
     first = bsp.first_envelope(algorithm, source)
     if options.resume is None:
         return first
-    newest = find(options.resume, options.checkpoint, url).envelope
+    newest = find(options.resume, options, url).envelope
     if newest["of"] != first["of"]:
         raise RunError(
             f"resume={options.resume!r}: that was a run of {newest['of']}, and this is one of {first['of']}"
@@ -114,7 +134,7 @@ def first_envelope(algorithm: Algorithm, source: Source, options: RunOptions, ur
     return {**first, "state": newest["state"]}
 
 
-def find(run: str, directory: Path | None, url: str | None) -> Checkpoint:
+def find(run: str, options: RunOptions, url: str | None) -> Checkpoint:
     """The newest state that there is of a run whose client died, in its Redis or in a file.
 
     If it still goes on, it is ended.
@@ -124,7 +144,7 @@ def find(run: str, directory: Path | None, url: str | None) -> Checkpoint:
     RunError
         There is none.
     """
-    found = [read(directory, run)] if directory is not None else []
+    found = [] if options.checkpoint is None else [read(options.checkpoint, run, options.config)]
     if url is not None:
         from ..channel.control import RunControl  # a run in this process needs no Redis, and does not load it
 
@@ -137,9 +157,9 @@ def find(run: str, directory: Path | None, url: str | None) -> Checkpoint:
         control.close()
     newest = max((one for one in found if one is not None), key=lambda one: one.iteration, default=None)
     if newest is None:
-        places = [place for place, is_one in (("the checkpoints", directory), ("Redis", url)) if is_one]
+        places = [place for place, is_one in (("the checkpoints", options.checkpoint), ("Redis", url)) if is_one]
         raise RunError(
             f"resume={run!r}: nothing of this run is in {' or '.join(places) or 'a place that was given'}. States "
-            "stay in Redis for some minutes after a client died; for longer, give checkpoint=, a directory"
+            "stay in Redis for some minutes after a client died; for longer, give checkpoint=, a directory or s3://bucket/prefix"
         )
     return newest

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import threading
 import time
 import warnings
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import bsp
-from ..algorithm import Algorithm
+from ..algorithm import Algorithm, run_name
 from ..channel import LostError
 from ..channel.address import Address
 from ..channel.control import RunControl, Status
@@ -41,7 +40,7 @@ REDIS_VARIABLE = "BIGLAMBDA_REDIS_URL"
 
 def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options: RunOptions) -> Outcome:
     """Run ``algorithm`` over ``source`` on Lithops functions; see `biglambda.runtime.engine.run`."""
-    name, workers = f"{algorithm.name}-{secrets.token_hex(6)}", options.workers
+    name, workers = run_name(algorithm), options.workers
     start = time.perf_counter()
     with ExitStack() as stack:
         # Everything below is undone in the reverse order, whatever happens: executor, spool, server.
@@ -50,7 +49,8 @@ def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options:
         functions = Functions(options.executor, workers, directory, stack)
         if source.in_memory or not (source.is_shared or functions.is_local):
             source = stack.enter_context(_spooled(source, functions.executor, directory, name))
-        checkpoints = Checkpoints(options.checkpoint, name, options.checkpoint_interval)
+        checkpoints = Checkpoints(name, options)
+        checkpoints.try_out()
         envelope = first_envelope(algorithm, source, options, url)
         first = Job(
             name, functions.address(url), 0, workers, source, algorithm, outputs,

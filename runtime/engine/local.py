@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from .. import bsp
-from ..algorithm import Algorithm, Combine, State
+from ..algorithm import Algorithm, Combine, State, run_name
 from ..channel import LocalChannel
 from ..data import Source
 from ..events import IterationDone, RunEnded, RunStarted, WorkersJoined, emit
@@ -19,9 +19,6 @@ from ..trace import Trace
 from .checkpoint import Checkpoints, first_envelope
 from .options import RunOptions
 from .outcome import Outcome, WorkerReport, gather
-
-NAME = "local"
-"""Of all runs in this process, and of their checkpoint."""
 
 
 class _Announcing(LocalChannel):
@@ -46,12 +43,13 @@ class _Announcing(LocalChannel):
 def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options: RunOptions) -> Outcome:
     """Run ``algorithm`` over ``source`` in this process; see `biglambda.runtime.engine.run`."""
     forget_peak()
+    name = run_name(algorithm)
     started, start = time.time(), time.perf_counter()
     callbacks, trace = options.callbacks, Trace()
-    emit(callbacks, RunStarted(NAME, 1, options.inner, algorithm.total_iterations))
-
     first = first_envelope(algorithm, source, options, options.redis)
-    checkpoints = Checkpoints(options.checkpoint, NAME, options.checkpoint_interval)
+    checkpoints = Checkpoints(name, options)
+    checkpoints.try_out()
+    emit(callbacks, RunStarted(name, 1, options.inner, algorithm.total_iterations))
 
     def announce(iteration: int, envelope: State) -> None:
         checkpoints.keep(iteration, envelope)
@@ -64,10 +62,10 @@ def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options:
             channel = _Announcing(first, trace, announce)
             state, rows = bsp.run(algorithm, read, inner, channel, trace)
     except BaseException as error:
-        emit(callbacks, RunEnded(NAME, f"{type(error).__name__}: {error}"))
+        emit(callbacks, RunEnded(name, f"{type(error).__name__}: {error}"))
         raise
-    memory = {name: rows.memory[name] for name in outputs}
-    done = WorkerReport(NAME, 0, len(rows), inner.workers, memory, trace, algorithm.target(), started)
+    memory = {output: rows.memory[output] for output in outputs}
+    done = WorkerReport(name, 0, len(rows), inner.workers, memory, trace, algorithm.target(), started)
     checkpoints.remove()
-    emit(callbacks, RunEnded(NAME, None))
-    return gather(NAME, state, [done], started, time.perf_counter() - start)
+    emit(callbacks, RunEnded(name, None))
+    return gather(name, state, [done], started, time.perf_counter() - start)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..data import store_for
+from ..data.store import LocalFiles
 from ..events import Callback
 from ..inner import check_inner
 
@@ -44,7 +46,7 @@ class RunOptions:
     backups : int
         How many functions may be launched beside workers that all others have waited long for.
     checkpoint : path, optional
-        A directory for the run's newest state.
+        A directory, or s3://bucket/prefix, for the run's newest state.
     checkpoint_interval : float
         Seconds between two checkpoints.
     resume : str, optional
@@ -62,7 +64,7 @@ class RunOptions:
     silence_timeout: float = 15.0
     retries: int = 2
     backups: int = 0
-    checkpoint: Path | None = None
+    checkpoint: str | None = None
     checkpoint_interval: float = 30.0
     resume: str | None = None
 
@@ -96,9 +98,10 @@ class RunOptions:
         if self.redis is not None and not isinstance(self.redis, str):
             raise TypeError(f"redis is a {type(self.redis).__name__}: allowed is a URL such as redis://host:6379")
         if self.checkpoint is not None:
-            object.__setattr__(self, "checkpoint", Path(self.checkpoint))
-            if not Path(self.checkpoint).is_dir():
-                raise ValueError(f"checkpoint={str(self.checkpoint)!r}: there is no such directory")
+            place = os.fspath(self.checkpoint)
+            object.__setattr__(self, "checkpoint", place)
+            if isinstance(store_for(place), LocalFiles) and not os.path.isdir(place):
+                raise ValueError(f"checkpoint={place!r}: there is no such directory")
         if self.resume is not None and not isinstance(self.resume, str):
             raise TypeError(f"resume is a {type(self.resume).__name__}: allowed is the name of a run")
         if not isinstance(self.callbacks, list | tuple):
