@@ -11,12 +11,12 @@ import redis
 from channel_calls import (
     GOOD,
     PHASES,
-    SCRIPTS,
     VECTORS,
     WORDS,
     WORKERS,
     answer,
     everything,
+    no_count,
     no_integer,
     no_partials,
     no_time,
@@ -45,7 +45,7 @@ who = st.builds(lambda worker, name: (worker, name.format(worker)), ids, names)
 times = mostly(st.just(60_000), no_time)
 iterations = mostly(st.integers(1, 2), st.integers(0, 3) | no_integer)
 flags = mostly(st.integers(0, 1), no_integer)
-counts = mostly(st.just(WORKERS), SCRIPTS["init"][2][1] or st.nothing())
+counts = mostly(st.just(WORKERS), no_count)
 bodies = mostly(st.none(), st.just(b"") | no_partials)
 hows = mostly(st.sampled_from(["sum", "sum", "gather"]), st.just("max"))
 
@@ -157,7 +157,7 @@ class Rescue:
 def test_after_any_calls_a_run_ends_right(
     workers: Callable[[int], Workers], client: redis.Redis, phase: str
 ) -> None:
-    @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(st.lists(calls, min_size=1, max_size=12))
     def check(some: list[tuple[Any, ...]]) -> None:
         client.flushall()

@@ -53,30 +53,48 @@ def test_a_malformed_call_writes_nothing(
     assert everything(client) == before
 
 
-@pytest.mark.parametrize("script", ["push", "put", "sum"])
+SUM = ("push", 1, 1, "1-first", 60_000, "sum")
+GATHER = ("push", 1, 1, "1-first", 60_000, "gather")
+LEAF = ("put", 1, 1, "1-first", 60_000, 0, 1)
+ADDED = ("put", 1, 1, "1-first", 60_000, 1, 0)
+
+
+def put(worker: int) -> tuple:
+    return ("put", 1, worker, f"{worker}-first", 60_000, 0, worker, GOOD[worker])
+
+
+@pytest.mark.parametrize(
+    ("others", "call"),
+    [
+        ([], SUM),
+        ([], GATHER),
+        ([], LEAF),
+        ([("push", 1, 0, "0-first", 60_000, "sum", GOOD[0])], SUM),
+        ([("push", 1, 0, "0-first", 60_000, "gather", GOOD[0])], GATHER),
+        ([put(0)], LEAF),
+        ([put(0), put(1)], ADDED),
+    ],
+)
 def test_what_is_no_partial_is_refused_before_anything_is_written(
-    workers: MakeWorkers, client: redis.Redis, script: str
+    workers: MakeWorkers, client: redis.Redis, others: list[tuple], call: tuple
 ) -> None:
     team = workers(WORKERS)
-    if script == "push":
-        call = ("push", 1, 1, "1-first", 60_000, "sum")
-    else:
-        call = ("put", 1, 1, "1-first", 60_000, *((0, 1) if script == "put" else (1, 0)))
-        for worker in range(1 if script == "put" else 2):
-            team.link.script("put", team.keys, 1, worker, f"{worker}-first", 60_000, 0, worker, GOOD[worker])
-    if script == "push":
-        team.push(0, GOOD[0])
+    for other in others:
+        assert answer(team, *other) in ("WAIT", "CLIMB")
     before = everything(client)
 
-    @settings(fuzz, max_examples=200)
+    @settings(fuzz, max_examples=100)
     @given(no_partials)
     @example(GOOD[1] + b"\xc0")  # nil, which is as good as nothing to a script that looks at what follows
     @example(GOOD[1] + b"\xc0\xc0")
     @example(msgpack.packb({"t": bytes(8 * LENGTH), "u": 1}, use_bin_type=False))
     @example(msgpack.packb({"t": bytes(8 * LENGTH)}, use_bin_type=True))
-    @example(pack_partial(np.zeros(LENGTH + 1)))
+    @example(msgpack.packb({"t": bytes(8 * LENGTH + 1)}, use_bin_type=False))
     def check(data: bytes) -> None:
         assert "BADCALL a partial" in answer(team, *call, data)
         assert everything(client) == before
 
     check()
+    if others and call != GATHER:
+        assert "BADCALL a partial has 48 bytes" in answer(team, *call, pack_partial(np.zeros(LENGTH + 1)))
+        assert everything(client) == before
