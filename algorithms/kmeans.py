@@ -130,7 +130,7 @@ def fit_kmeans(
     Parameters
     ----------
     data : array_like of shape (n, d), path, or list or glob of paths
-        Rows: an array, or ``.npy`` or CSV files. float32 and float64 are kept, integers become float64.
+        Rows: an array, or ``.npy``, Parquet or CSV files. float32 and float64 are kept, integers become float64.
     n_clusters : int
         k, from 1 to n.
     init : {"k-means++", "random"} or array_like of shape (k, d)
@@ -147,7 +147,7 @@ def fit_kmeans(
     labels : bool
         Whether each row's label comes back.
     columns : sequence of str or int, optional
-        Which columns to use, by name (CSV with a header) or number from 0. Without it, all.
+        Which columns to use, by name (Parquet, CSV with a header) or number from 0. Without it, all.
     header : {"auto", True, False}
         Whether CSV files start with names; "auto" finds out.
     delimiter : str
@@ -164,9 +164,10 @@ def fit_kmeans(
         Where the workers run. Without one: in this process, or with several workers on Lithops' localhost
         backend. Inside of a function, leave it out: the fit uses all of the function's vCPUs.
     redis : str, optional
-        URL of the Redis through which several workers meet (``redis://``, ``rediss://`` or ``unix://``). Else the
-        environment variable ``BIGLAMBDA_REDIS_URL``, else the ``redis`` section of the Lithops configuration,
-        else, for workers on this machine only, a server of the run's own.
+        URL of the Redis through which several workers meet (``redis://``, ``rediss://``, ``unix://`` or
+        ``redis+sentinel://``; see docs/protocol.md). Else the environment variable ``BIGLAMBDA_REDIS_URL``, else
+        the ``redis`` section of the Lithops configuration, else, for workers on this machine only, a server of
+        the run's own.
     callbacks : sequence of callables
         Called with each event of the run (`biglambda.runtime.events`): `biglambda.ProgressBar()`,
         `biglambda.JsonLines(path)`, `biglambda.EventLog()`, or functions of your own.

@@ -174,7 +174,7 @@ def _chaos(options: argparse.Namespace) -> int:
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "data", nargs="+", metavar="DATA", help=".npy or CSV files, or patterns such as 'part-*.csv'"
+        "data", nargs="+", metavar="DATA", help=".npy, Parquet or CSV files, or patterns such as 'part-*.csv'"
     )
     parser.add_argument(
         "--columns", metavar="A,B,...", help="columns to use, by name or number from 0 (default: all)"

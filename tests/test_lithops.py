@@ -234,6 +234,10 @@ def test_ctrl_c_ends_everything(own_server: bool, tmp_path: Path, redis_url: str
     mark = f"ctrl-c-{own_server}"
     client = start_client(mark, "" if own_server else redis_url, tmp_path)
     client.send_signal(signal.SIGINT)
+    if not own_server:
+        with redis_client.Redis.from_url(redis_url) as redis:
+            (run,) = redis.keys("biglambda:*:m")
+            wait_until(lambda: redis.hget(run, "word") == b"abort", 1)
     _, errors = client.communicate(timeout=15)
     assert "KeyboardInterrupt" in errors
     wait_until(lambda: not marked(mark), 5)

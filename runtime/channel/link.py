@@ -16,11 +16,18 @@ import redis
 from redis import exceptions as failures
 
 from ..errors import RunError
-from .connect import REPLY_SECONDS, address_of, connect, scrub
+from .address import Address, parse, scrub
+from .connect import REPLY_SECONDS, address_of
+from .route import Route
 
 T = TypeVar("T")
 
 MIN_VERSION = (6, 2)
+FAILOVER_SECONDS = 5.0
+"""More patience where another server may take over: a client's lease of 15 s lasts as long."""
+_OF_CLUSTERS = (failures.MovedError, failures.AskError, failures.TryAgainError, failures.ClusterDownError)
+_REDIRECTIONS = 4
+"""So many of a cluster are followed at once; nodes that disagree send in circles."""
 _TRANSIENT = (failures.ConnectionError, failures.TimeoutError, OSError)
 
 
@@ -46,6 +53,18 @@ class _Trouble:
 
 _TROUBLES = (
     _Trouble(
+        "SentinelRefusal",
+        "has a sentinel that refused to be asked",
+        "Check sentinel_username= and sentinel_password= in the address: they are not those of the server. An ACL "
+        "of the sentinel must allow +sentinel|get-master-addr-by-name",
+    ),
+    _Trouble(
+        "UnknownService",
+        "has a sentinel that does not know the service",
+        "Check the service's name, which follows the sentinels' hosts and ports in the address; a server without "
+        "sentinels is redis://host:port",
+    ),
+    _Trouble(
         "Authentication|Authorization|NoPermission|The user executing the script",
         "refused this user",
         "Check user and password in its address; an ACL must allow ~biglambda:* and +@all -@dangerous +info, or "
@@ -57,10 +76,40 @@ _TROUBLES = (
         "Raise its maxmemory, or free keys",
     ),
     _Trouble(
-        "read only replica|MasterDown",
+        "read only replica|MasterDown|UNBLOCKED",
         "is a replica, which cannot be written to",
         "Give the address of the primary",
         passes=True,
+    ),
+    _Trouble(
+        "NOREPLICAS",
+        "has fewer replicas than it needs to be written to",
+        "Start them, or lower its min-replicas-to-write",
+        passes=True,
+    ),
+    _Trouble(
+        "ClusterDown",
+        "is a cluster in which no node serves this run",
+        "CLUSTER NODES says which one failed. With a replica of it, another one takes over after "
+        "cluster-node-timeout: less than 8 s suits",
+        passes=True,
+    ),
+    _Trouble(
+        "AskError|TryAgain",
+        "is moving the keys of this run to another node, which takes too long",
+        "Start again once CLUSTER NODES shows no slot that migrates",
+        passes=True,
+    ),
+    _Trouble(
+        "MovedError",
+        "is a cluster whose nodes send this run to one another",
+        "Compare what CLUSTER SLOTS says at each of them",
+        passes=True,
+    ),
+    _Trouble(
+        "SELECT is not allowed|DB index is out of range",
+        "has no database of that number",
+        "Leave the number at the end of the address out: a cluster has no other than 0",
     ),
     _Trouble(
         "max number of clients",
@@ -120,53 +169,64 @@ class Link:
     Parameters
     ----------
     client : redis.Redis or str
-        What `connect` returned, or a URL.
+        What `connect` returned, or a URL; see `parse`.
     block : float, default=0.0
         Longest time in seconds that a command may block in the server.
     patience : float, default=9.0
         Seconds after which a server that does not answer is given up. If it accepts a connection very late
-        and then does not answer either, 3 s may be added.
+        and then does not answer either, 3 s may be added. Where another server may take over, because there are
+        sentinels, several addresses or a cluster, it is 5 s longer.
     """
 
     def __init__(self, client: redis.Redis | str, *, block: float = 0.0, patience: float = 9.0) -> None:
-        self._client = connect(client, block=block) if isinstance(client, str) else client
+        self._route = Route(parse(client) if isinstance(client, str) else address_of(client), block)
+        if not isinstance(client, str):
+            self._route.use(client)
         self._attempt = block + REPLY_SECONDS
         self._patience = patience
-        self.address = address_of(self._client)
+        self.address = str(self._route.address)
 
     def __repr__(self) -> str:
         return f"Link({self.address!r})"
 
     def scrub(self, text: str) -> str:
         """``text`` without credentials."""
-        return scrub(text, self._client)
+        return scrub(text, self._route.address.secrets)
 
     def call(self, command: Callable[[redis.Redis], T], *, patience: float | None = None) -> T:
-        """``command(client)``, repeated while the server cannot be reached.
+        """``command(client)``, repeated while the server cannot be reached, or sends to another one.
 
         Raises
         ------
         RunError
             It could not be reached, or could not do it, for too long; or it refused.
         """
-        patience = self._patience if patience is None else patience
-        start, attempts = time.monotonic(), 0
+        start, attempts, redirections = time.monotonic(), 0, 0
         while True:
+            server: Address | None = None
             try:
-                return command(self._client)
+                server = self._route.server()
+                return command(self._route.client(server))
             except (failures.RedisError, OSError) as error:
+                self._route.may_fail_over |= isinstance(error, _OF_CLUSTERS)
+                if isinstance(error, failures.MovedError) and server is not None:
+                    self._route.follow(server, error.host, error.port)
+                    redirections += 1
+                    if redirections % _REDIRECTIONS:
+                        continue
                 trouble = _trouble(error)
                 attempts += 1
                 pause = min(1.0, 0.025 * 2**attempts) * random.uniform(0.5, 1.0)
                 spent = time.monotonic() - start
                 # No attempt is begun that could end only after the time is up.
-                if not trouble.passes or spent + pause + self._attempt > patience:
+                limit = self._limit if patience is None else patience
+                if not trouble.passes or spent + pause + self._attempt > limit:
                     tried = f" ({attempts} attempts in {spent:.1f} s)" if trouble.passes else ""
                     said = f"{trouble.what}: {self._said(error)}{tried}. {trouble.remedy}".removesuffix(". ")
-                    raise RunError(f"Redis at {self.address} {said}") from error
-                if isinstance(error, failures.ReadOnlyError):
-                    # After a failover the same address may lead to another server.
-                    self._client.connection_pool.disconnect(inuse_connections=False)
+                    raise RunError(f"Redis at {self._shown(server)} {said}") from error
+                if server is not None and not isinstance(error, failures.MovedError):
+                    self._route.leave(server)
+                    redirections = 0
                 time.sleep(pause)
 
     def script(self, name: str, keys: tuple[str, ...], *args: Any, patience: float | None = None) -> list[Any]:
@@ -194,7 +254,16 @@ class Link:
 
     def close(self) -> None:
         """Disconnect."""
-        self._client.close()
+        self._route.close()
+
+    @property
+    def _limit(self) -> float:
+        return self._patience + (FAILOVER_SECONDS if self._route.may_fail_over else 0.0)
+
+    def _shown(self, server: Address | None) -> str:
+        """The URL's address, and where it has led."""
+        named = server is None or (server in self._route.address.one_by_one() and not self._route.address.service)
+        return self.address if named else f"{self.address}, which leads to {server},"
 
     def _said(self, error: BaseException) -> str:
         return self.scrub(str(error) or type(error).__name__).rstrip(".")
@@ -228,6 +297,11 @@ def check_server(client: redis.Redis | str) -> None:
     finally:
         if isinstance(client, str):
             link.close()
+    if "sentinel_masters" in server:
+        raise RunError(
+            f"Redis at {link.address} is a sentinel, which holds no run: give redis+sentinel://host:port/service, "
+            "where service is the name that it watches the primary by"
+        )
     version = str(server.get("redis_version", ""))
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
     if len(numbers) == 2 and numbers < MIN_VERSION:

@@ -24,8 +24,9 @@ from ..errors import RunError
 from ..target import Target, grouped
 from ..trace import Trace
 from . import codec
+from .address import redact
 from .base import FencedError, LostError, OutOfTime
-from .connect import connect, redact
+from .connect import connect
 from .heartbeat import Heartbeat
 from .link import Link, check_server
 from .reason import Reason
@@ -228,7 +229,7 @@ class RedisChannel:
     def _beat(self) -> bool:
         word, _, why = self._link.script("beat", self._keys, self._worker, self._token)
         self._raise_if_over(word, why)
-        return word == "OK"
+        return word in ("OK", "AHEAD")  # after data were lost it joins again with its next push
 
     def _push(self, iteration: int, how: Combine, payload: bytes) -> tuple[str, bytes]:
         with self._trace.span("push"):

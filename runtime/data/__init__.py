@@ -5,6 +5,7 @@ from .csv_describe import Header
 from .csv_source import CsvPartition, CsvSource
 from .describe import describe
 from .npy import NpyFile, NpySource
+from .parquet import ParquetFile, ParquetSource
 from .partitioning import row_range
 from .source import Partition, RowsPartition, Source
 from .spool import spool
@@ -18,6 +19,8 @@ __all__ = [
     "NpyFile",
     "NpyObject",
     "NpySource",
+    "ParquetFile",
+    "ParquetSource",
     "Partition",
     "RowsPartition",
     "Source",

@@ -12,10 +12,11 @@ from .arrays import describe_array
 from .columns import Column, check_dtype
 from .csv_describe import Header, describe_csv
 from .npy import describe_npy
+from .parquet import describe_parquet
 from .source import Source
 from .store import LocalFiles
 
-FORMATS = {".npy": "npy", ".csv": "csv", ".txt": "csv", ".tsv": "csv"}
+FORMATS = {".npy": "npy", ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".txt": "csv", ".tsv": "csv"}
 """Format of a file by its suffix, in lower case."""
 
 
@@ -36,25 +37,25 @@ def describe(
     ----------
     data : array-like of shape (n, c), path, glob, or list of paths and globs
         Several files are one data set, in the given order; the matches of a glob are sorted. The suffix says
-        the format: ``.npy``, or ``.csv``, ``.txt`` and ``.tsv`` (separated by tabs).
+        the format: ``.npy``, ``.parquet`` and ``.pq``, or ``.csv``, ``.txt`` and ``.tsv`` (separated by tabs).
     target : array-like of shape (n,), column name or number, or path, optional
-        A name (CSV) or a number means that column, which is then not a feature. With an array or `.npy` files it
-        may be an array, with `.npy` files also the path to a one-dimensional `.npy` file.
+        A name (CSV, Parquet) or a number means that column, which is then not a feature. With an array or `.npy`
+        files it may be an array, with `.npy` files also the path to a one-dimensional `.npy` file.
     columns : list of str or int, optional
-        The features: names (CSV) or numbers. All columns less the target, if not given.
+        The features: names (CSV, Parquet) or numbers. All columns less the target, if not given.
     header : {"auto", True, False}
         Whether CSV files start with column names. "auto": if the first line of the first file has a field that is
         not a number.
     delimiter : str
         What separates the fields of ``.csv`` and ``.txt`` files.
     dtype : {float32, float64}, optional
-        What the rows are read as. If not given: float64 for CSV; float32 and float64 stay what they are, float16
-        becomes float32, integers and bool become float64.
+        What the rows are read as. If not given: float64 for CSV; else float32 and float64 stay what they are,
+        float16 becomes float32, integers and bool become float64.
 
     Returns
     -------
     Source
-        Of the class `ArraySource`, `NpySource` or `CsvSource`.
+        Of the class `ArraySource`, `NpySource`, `ParquetSource` or `CsvSource`.
 
     Raises
     ------
@@ -73,6 +74,8 @@ def describe(
         raise DataError(f"the files of one data set must have one format; these have {', '.join(suffixes)}")
     if formats == {"npy"}:
         return describe_npy(paths, target, columns, wanted)
+    if formats == {"parquet"}:
+        return describe_parquet(store, paths, target, columns, wanted)
     if ".tsv" in suffixes and delimiter == ",":
         delimiter = "\t"
     return describe_csv(store, paths, target, columns, header, delimiter, wanted)

@@ -13,11 +13,11 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from .. import bsp
 from ..algorithm import Algorithm
 from ..channel import LostError
+from ..channel.address import Address
 from ..channel.redis import RunControl, Status, check_server
 from ..channel.server import start_server
 from ..data import Source, delete_spooled, spool, spool_to_storage
@@ -128,9 +128,13 @@ def _url_of_section(section: dict[str, Any]) -> str | None:
     if not section.get("host"):
         return None
     scheme = "rediss" if section.get("ssl") else "redis"
-    user, password = (quote(str(section.get(key) or ""), safe="") for key in ("username", "password"))
-    login = f"{user}:{password}@" if user or password else ""
-    return f"{scheme}://{login}{section['host']}:{section.get('port') or 6379}/{section.get('db') or 0}"
+    return Address(
+        scheme,
+        ((str(section["host"]), int(section.get("port") or 6379)),),
+        database=int(section.get("db") or 0),
+        username=str(section.get("username") or ""),
+        password=str(section.get("password") or ""),
+    ).url
 
 
 @contextmanager

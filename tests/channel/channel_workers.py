@@ -56,13 +56,14 @@ def run_worker(
     climb: bool | None = None,
     attempt: int = 1,
     backup: bool = False,
+    patience: float = 12.0,
     before_push: Callable[[int], None] | None = None,
     in_update: Callable[[int], None] | None = None,
 ) -> tuple[int, np.ndarray]:
     """A worker that adds the iterations' sums up."""
     channel = RedisChannel(
         url, run, worker, workers,
-        trace=Trace(), lease=lease, block=block, climb=climb, attempt=attempt, backup=backup,
+        trace=Trace(), lease=lease, block=block, climb=climb, attempt=attempt, backup=backup, patience=patience,
     )  # fmt: skip
     if lost_replies:
         lose_replies(channel, lost_replies)

@@ -121,6 +121,25 @@ def test_a_server_that_lost_its_last_iterations_is_gone_on_with_from_there(
 
 
 @both_ways
+def test_a_worker_whose_joining_was_lost_joins_again(
+    server: EmbeddedServer, client: redis.Redis, control: Control, run: str, child: Start, climb: bool
+) -> None:
+    control(2, lease=60.0).create({"x": np.zeros(70)})
+
+    again: list[int] = []
+
+    def lose(iteration: int) -> None:
+        again.append(iteration)
+        if again == [1, 2]:
+            assert client.hdel(f"biglambda:{{{run}}}:m", "t0", "n0", "b0") == 3
+
+    other = child(run_worker, server.url, run, 1, 2, 3, block=0.2, climb=climb)
+    state = run_worker(server.url, run, 0, 2, 3, block=0.2, climb=climb, before_push=lose)[1]
+    assert again == [1, 2, 2, 3]
+    assert state.tobytes() == other.result(10)[1].tobytes() == expected_state(2, 3).tobytes()
+
+
+@both_ways
 def test_a_server_that_is_full_ends_the_run_for_all(
     server: EmbeddedServer, client: redis.Redis, control: Control, run: str, child: Start, climb: bool
 ) -> None:

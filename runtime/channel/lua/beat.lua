@@ -2,7 +2,7 @@
 --
 -- KEYS  see prelude.lua
 -- ARGV  1 worker  2 token
--- Reply {'OK' | 'DONE' | 'ABORT' | 'FENCED' | 'GONE', version, why}
+-- Reply {'OK' | 'DONE' | 'ABORT' | 'FENCED' | 'AHEAD' | 'GONE', version, why}
 
 local reply = miscounted(2) or unlike('worker', 1, 0, LAST)
 if reply then return reply end
@@ -12,6 +12,7 @@ local worker = ARGV[1]
 abort_if_client_is_gone()
 if word == 'done' then return {'DONE', version, ''} end
 if word == 'abort' then return {'ABORT', version, why} end
-if redis.call('HGET', META, 't' .. worker) ~= ARGV[2] then return {'FENCED', version, ''} end
+local aside = set_aside(worker, ARGV[2])
+if aside then return {aside, version, ''} end
 redis.call('HINCRBY', META, 'b' .. worker, 1)
 return {'OK', version, ''}

@@ -12,7 +12,8 @@ local iteration, worker = tonumber(ARGV[1]), ARGV[2]
 
 if word == 'done' then return {'DONE', version, ''} end
 if word == 'abort' then return {'ABORT', version, why} end
-if redis.call('HGET', META, 't' .. worker) ~= ARGV[3] then return {'FENCED', version, ''} end
+local aside = set_aside(worker, ARGV[3])
+if aside then return {aside, version, ''} end
 if iteration < version then return {'STALE', version, ''} end
 if iteration > version or redis.call('HEXISTS', PARTIALS, 'root') == 0 then return {'AHEAD', version, ''} end
 

@@ -9,9 +9,8 @@ local function not_now()
   local reply = unlike('iteration', 1, 1, MOST) or unlike('worker', 2, 0, LAST) or unlike('lease', 4, 1, MOST)
   if reply then return reply end
   if not version then return {'GONE', 0, ''} end
-  if redis.call('HGET', META, 't' .. worker) ~= token then
-    return {word == 'abort' and 'ABORT' or 'FENCED', version, why}
-  end
+  local aside = set_aside(worker, token)
+  if aside then return {word == 'abort' and 'ABORT' or aside, version, why} end
   abort_if_client_is_gone()
   if word == 'abort' then return {'ABORT', version, why} end
   if word == 'done' then return {'DONE', version, ''} end

@@ -42,6 +42,12 @@ local function unlike(what, at, low, high)
   end
 end
 
+-- Nil if an attempt is the worker; FENCED if another one is; AHEAD if none is: the server lost that it had joined.
+local function set_aside(worker, token)
+  local holder = redis.call('HGET', META, 't' .. worker)
+  if holder ~= token then return holder and 'FENCED' or 'AHEAD' end
+end
+
 local function newest_state()
   local entry = redis.call('XREVRANGE', STATES, version .. '-0', version .. '-0')[1]
   return entry and entry[2][2] or ''

@@ -11,9 +11,9 @@
 --       WAIT     counted (now or before); read the next state from the stream
 --       MISSING  a probe found that nothing of this worker is here: push again
 --       STALE, DONE  the next state is in the stream
---       AHEAD    this iteration has not begun: the server lost data
+--       AHEAD    this iteration has not begun, or the worker has not joined: the server lost data
 --       ABORT    the run was aborted; bytes are the reason
---       FENCED   a newer attempt is this worker, or this attempt never joined
+--       FENCED   another attempt is this worker
 --       GONE     no such run
 
 local CHUNK = '<' .. ('d'):rep(32)
