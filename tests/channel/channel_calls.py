@@ -70,7 +70,7 @@ WORDS = {
     "push": {"LAST", "WAIT", "MISSING", "STALE", "DONE", "AHEAD", "ABORT", "FENCED", "GONE"},
     "put": {"CLIMB", "LAST", "WAIT", "MISSING", "STALE", "DONE", "AHEAD", "ABORT", "FENCED", "GONE"},
     "finish": {"OK", "STALE", "AHEAD", "DONE", "ABORT", "FENCED", "GONE"},
-    "beat": {"OK", "DONE", "ABORT", "FENCED", "GONE"},
+    "beat": {"OK", "DONE", "ABORT", "FENCED", "AHEAD", "GONE"},
     "status": {"RUN", "DONE", "ABORT", "GONE"},
     "abort": {"OK", "DONE", "ABORT", "FENCED", "GONE"},
 }

@@ -98,3 +98,21 @@ def test_what_is_no_partial_is_refused_before_anything_is_written(
     if others and call != GATHER:
         assert "BADCALL a partial has 48 bytes" in answer(team, *call, pack_partial(np.zeros(LENGTH + 1)))
         assert everything(client) == before
+
+
+@pytest.mark.parametrize("key", range(6))
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_somebody_elses_value_at_a_key_is_an_error_before_anything_is_written(
+    workers: MakeWorkers, client: redis.Redis, name: str, key: int
+) -> None:
+    team = workers(WORKERS)
+    PHASES[{"push": "half pushed", "put": "half put"}.get(name, "summed")](team)
+    client.set(team.keys[key], "somebody's", px=60_000)
+    before = everything(client)
+    word = answer(team, name, *(value for value, _ in SCRIPTS[name]))
+    if key == 0 or word not in WORDS[name]:
+        assert "holds something else at a key of this run: " in word
+        assert "WRONGTYPE" in word
+        assert everything(client) == before
+    else:
+        everything(client)
