@@ -50,6 +50,8 @@ class KMeansResult(FitResult):
         Where the time went.
     cost : Cost or None
         What it took, and would cost on AWS Lambda.
+    feature_names : tuple of str or None
+        Names of the columns that it was fitted to, if they had any.
     """
 
     centers: np.ndarray
@@ -60,6 +62,7 @@ class KMeansResult(FitResult):
     history: np.ndarray
     trace: RunTrace | None = None
     cost: Cost | None = None
+    feature_names: tuple[str, ...] | None = None
 
     def predict(self, data: Any, **options: Any) -> np.ndarray:
         """Index of the nearest centre of each row.
@@ -67,7 +70,8 @@ class KMeansResult(FitResult):
         Parameters
         ----------
         data : array_like of shape (m, d), path, or list or glob of paths
-            Rows with as many features as the model was fitted to.
+            Rows with as many features as the model was fitted to. In files with names the columns of the fit are
+            found by their names, wherever they are.
         **options
             ``columns``, ``header``, ``delimiter`` and ``dtype`` as in `fit_kmeans`.
 
@@ -80,7 +84,7 @@ class KMeansResult(FitResult):
         DataError
             For another number of features, NaN, or infinity.
         """
-        rows = rows_to_predict(data, self.centers.shape[1], options)
+        rows = rows_to_predict(data, self.centers.shape[1], self.feature_names, options)
         labels = np.empty(len(rows), np.int32)
         # The fit subtracted the rows' mean; the centres' is as good, and keeps the numbers as small. Only a row
         # as near to two centres as its dtype can tell may get the other label.
@@ -242,6 +246,7 @@ def fit_kmeans(
         np.array(state["history"]),
         outcome.trace,
         outcome.cost,
+        source.feature_names,
     )
 
 

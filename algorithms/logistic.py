@@ -182,6 +182,8 @@ class LogisticRegressionResult(FitResult):
         Where the time went.
     cost : Cost or None
         What it took, and would cost on AWS Lambda.
+    feature_names : tuple of str or None
+        Names of the columns that it was fitted to, if they had any.
     """
 
     weights: np.ndarray
@@ -192,10 +194,11 @@ class LogisticRegressionResult(FitResult):
     history: np.ndarray
     trace: RunTrace | None = None
     cost: Cost | None = None
+    feature_names: tuple[str, ...] | None = None
 
     def decision_function(self, data: Any, **options: Any) -> np.ndarray:
         """Log-odds of class 1 for each row, shape (m,); parameters as in `predict`."""
-        rows = rows_to_predict(data, len(self.weights), options)
+        rows = rows_to_predict(data, len(self.weights), self.feature_names, options)
         out = np.empty(len(rows))
         linear(rows, np.append(self.weights, self.intercept), out)
         return out
@@ -212,7 +215,8 @@ class LogisticRegressionResult(FitResult):
         Parameters
         ----------
         data : array_like of shape (m, d), path, or list or glob of paths
-            Rows with as many features as the model was fitted to.
+            Rows with as many features as the model was fitted to. In files with names the columns of the fit are
+            found by their names, wherever they are.
         **options
             ``columns``, ``header``, ``delimiter`` and ``dtype`` as in `fit_logistic_regression`.
 
@@ -326,4 +330,5 @@ def fit_logistic_regression(
         np.array(state["history"]),
         outcome.trace,
         outcome.cost,
+        source.feature_names,
     )

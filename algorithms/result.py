@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -71,8 +71,11 @@ class FitResult:
         known = {f.name for f in fields(cls)} - set(_NOT_SAVED)  # type: ignore[arg-type]
         if not known >= {*about, *arrays}:
             raise DataError(f"{path} was written by another version: unknown {sorted({*about, *arrays} - known)}")
-        if missing := known - {*about, *arrays}:
+        needed = {f.name for f in fields(cls) if f.default is MISSING}  # type: ignore[arg-type]
+        if missing := needed - {*about, *arrays}:
             raise DataError(f"{path} is no complete {cls.__name__}: it lacks {sorted(missing)}")
+        if about.get("feature_names") is not None:
+            about["feature_names"] = tuple(about["feature_names"])
         return cls(**about, **arrays)
 
 
@@ -82,8 +85,12 @@ def _umask() -> int:
     return mask
 
 
-def rows_to_predict(data: Any, n_features: int, options: dict[str, Any]) -> np.ndarray:
+def rows_to_predict(
+    data: Any, n_features: int, names: tuple[str, ...] | None, options: dict[str, Any]
+) -> np.ndarray:
     """The rows of ``data``, checked as those of a fit are.
+
+    Where the model and the data both have names, its features are found by them.
 
     Raises
     ------
@@ -91,6 +98,8 @@ def rows_to_predict(data: Any, n_features: int, options: dict[str, Any]) -> np.n
         For another number of features than the model's, NaN, or infinity.
     """
     source = describe(data, **options)
+    if names is not None and source.feature_names not in (None, names) and options.get("columns") is None:
+        source = describe(data, **{**options, "columns": names})
     if source.n_features != n_features:
         raise DataError(f"the data have {source.n_features} features, but the model was fitted to {n_features}")
     partition = source.read(0, 1, usable_cpus())

@@ -23,7 +23,8 @@ import numpy as np
 from benchmarks.crowd import Call, Crowd
 from benchmarks.usage import Meter, Usage
 from biglambda.runtime.algorithm import State
-from biglambda.runtime.channel.redis import RedisChannel, RunControl
+from biglambda.runtime.channel.control import RunControl
+from biglambda.runtime.channel.redis import RedisChannel
 from biglambda.runtime.channel.server import start_server
 from biglambda.runtime.trace import Trace
 

@@ -27,7 +27,7 @@ from benchmarks.crowd import Call, Crowd
 from benchmarks.delay import delayed
 from benchmarks.fleet import HOUR, KMeans, commands_sent, kmeans_state
 from benchmarks.usage import Meter, Usage
-from biglambda.runtime.channel.redis import RunControl
+from biglambda.runtime.channel.control import RunControl
 from biglambda.runtime.channel.server import start_server
 
 OURS, PAPER = "biglambda", "paper"

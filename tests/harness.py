@@ -10,7 +10,7 @@ import numpy as np
 
 from biglambda.runtime import bsp
 from biglambda.runtime.algorithm import Algorithm, State
-from biglambda.runtime.channel.redis import RunControl
+from biglambda.runtime.channel.control import RunControl
 from biglambda.runtime.data import Source
 from biglambda.runtime.engine.lithops import last_envelope
 from biglambda.runtime.engine.worker import Job, work

@@ -17,7 +17,7 @@ from benchmarks.crowd import Call, Crowd
 from benchmarks.delay import delayed
 from benchmarks.paper_protocol import OURS, PAPER
 from benchmarks.usage import Meter
-from biglambda.runtime.channel.redis import connect
+from biglambda.runtime.channel.connect import connect
 
 FEW = {OURS: 3, PAPER: 2}
 RENEWALS = ("MULTI", "EXPIRE", "EXEC")

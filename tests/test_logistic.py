@@ -124,3 +124,26 @@ def test_a_learning_rate_that_is_too_large_is_named() -> None:
     x, y = make(1_000, 3)
     with pytest.raises(DataError, match=r"weights grew without bound in iteration \d+ .*learning_rate=1e\+99"):
         fit_logistic_regression(x, y, learning_rate=1e99, max_iter=100)
+
+
+def test_a_model_finds_its_columns_by_name(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    x = generator.standard_normal((2_000, 2))
+    late = (x[:, 0] > 0.3).astype(int)
+
+    def write(name: str, header: str, *columns: np.ndarray) -> Path:
+        np.savetxt(tmp_path / name, np.stack(columns, axis=1), delimiter=",", header=header, comments="")
+        return tmp_path / name
+
+    fit = fit_logistic_regression(write("fit.csv", "a,late,b", x[:, 0], late, x[:, 1]), "late")
+    fit.save(tmp_path / "model.npz")
+    for model in (fit, LogisticRegressionResult.load(tmp_path / "model.npz")):
+        assert model.feature_names == ("a", "b")
+        expected = model.predict(x)
+        np.testing.assert_array_equal(model.predict(tmp_path / "fit.csv"), expected)
+        others = write("others.csv", "b,other,a", x[:, 1], late, x[:, 0])
+        np.testing.assert_array_equal(model.predict(others), expected)
+        np.testing.assert_array_equal(model.predict(others, columns=["a", "b"]), expected)
+        with pytest.raises(DataError, match="has no column 'b'"):
+            model.predict(write("lacks.csv", "a,c", x[:, 0], x[:, 1]))
+    assert fit_logistic_regression(x, late).feature_names is None

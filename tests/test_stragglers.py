@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from biglambda.runtime.channel.redis import Status
+from biglambda.runtime.channel.control import Status
 from biglambda.runtime.engine.stragglers import AT_LEAST, FACTOR, Pace, stragglers
 
 

@@ -15,9 +15,10 @@ from other_target import work_on
 
 from biglambda import fit_kmeans, fit_logistic_regression, kernels
 from biglambda.algorithms.kmeans import kmeans_algorithm
-from biglambda.runtime.channel.redis import RedisChannel, RunControl
+from biglambda.runtime.channel.control import RunControl
+from biglambda.runtime.channel.redis import RedisChannel
 from biglambda.runtime.data import describe
-from biglambda.runtime.engine import lithops as engine
+from biglambda.runtime.engine.functions import Functions
 from biglambda.runtime.events import Event, TargetsMixed
 from biglambda.runtime.target import MixedTargetsWarning, Target, grouped, mixture
 from biglambda.runtime.trace import Trace
@@ -32,11 +33,11 @@ on_x86_with_fma = pytest.mark.skipif(
 def launch_on(monkeypatch: pytest.MonkeyPatch, *cpus: str | None) -> None:
     """Have the next run's workers compile for these CPUs."""
 
-    def launch(executor: Any, jobs: list[Any]) -> Any:
+    def launch(functions: Functions, jobs: list[Any]) -> tuple[Any, list[Any]]:
         told = [(cpu, pickle.dumps(job)) for cpu, job in zip(cpus, jobs, strict=True)]
-        return executor.map(work_on, told, include_modules=None)
+        return functions.executor, functions.executor.map(work_on, told, include_modules=None)
 
-    monkeypatch.setattr(engine, "_launch", launch)
+    monkeypatch.setattr(Functions, "launch", launch)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
 
 

@@ -126,7 +126,7 @@ def find(run: str, directory: Path | None, url: str | None) -> Checkpoint:
     """
     found = [read(directory, run)] if directory is not None else []
     if url is not None:
-        from ..channel.redis import RunControl  # a run in this process needs no Redis, and does not load it
+        from ..channel.control import RunControl  # a run in this process needs no Redis, and does not load it
 
         control = RunControl(url, run, 1)
         status = control.status()

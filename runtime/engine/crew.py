@@ -11,7 +11,7 @@ from typing import Any
 from lithops.wait import ALWAYS
 
 from ..channel.base import FencedError
-from ..channel.redis import Status
+from ..channel.control import Status
 from ..errors import RunError
 from ..events import BackupLaunched, WorkerLeft, WorkerLost, emit
 from .options import RunOptions

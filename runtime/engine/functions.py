@@ -15,7 +15,7 @@ from typing import Any
 
 from lithops import FunctionExecutor
 
-from ..channel.redis import Status
+from ..channel.control import Status
 from ..errors import RunError
 from ..private import write_private
 from .worker import Job, work

@@ -18,7 +18,8 @@ from .. import bsp
 from ..algorithm import Algorithm
 from ..channel import LostError
 from ..channel.address import Address
-from ..channel.redis import RunControl, Status, check_server
+from ..channel.control import RunControl, Status
+from ..channel.link import check_server
 from ..channel.server import start_server
 from ..data import Source, delete_spooled, spool, spool_to_storage
 from ..errors import RunError

@@ -14,6 +14,7 @@ from ..channel import LocalChannel
 from ..data import Source
 from ..events import IterationDone, RunEnded, RunStarted, WorkersJoined, emit
 from ..inner import make_inner
+from ..memory import forget_peak
 from ..trace import Trace
 from .checkpoint import Checkpoints, first_envelope
 from .options import RunOptions
@@ -44,6 +45,7 @@ class _Announcing(LocalChannel):
 
 def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options: RunOptions) -> Outcome:
     """Run ``algorithm`` over ``source`` in this process; see `biglambda.runtime.engine.run`."""
+    forget_peak()
     started, start = time.time(), time.perf_counter()
     callbacks, trace = options.callbacks, Trace()
     emit(callbacks, RunStarted(NAME, 1, options.inner, algorithm.total_iterations))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..algorithm import State
+from ..memory import peak_bytes
 from ..resources import Cost, lambda_memory
 from ..target import Target, Targets, grouped
 from ..trace import Trace
@@ -34,6 +35,8 @@ class WorkerReport:
         What it computed on.
     started, ended : float
         Seconds since the epoch, by its own clock.
+    peak : int
+        Bytes of memory that its process used at most.
     left : bool
         Whether its time was up before the run had ended, so that another attempt went on.
     """
@@ -49,6 +52,7 @@ class WorkerReport:
     left: bool = False
     ended: float = field(default_factory=time.time)
     process: int = field(default_factory=os.getpid)
+    peak: int = field(default_factory=peak_bytes)
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,11 @@ class RunTrace:
         return {"launch": self.launch, "load": load, **means}
 
     @property
+    def peak(self) -> int:
+        """Bytes of memory that the process of any worker used at most."""
+        return max(report.peak for report in self.workers)
+
+    @property
     def targets(self) -> Targets:
         """The workers of each target that the run was computed on."""
         return grouped((report.target, report.worker) for report in self.workers)
@@ -89,7 +98,10 @@ class RunTrace:
     def __repr__(self) -> str:
         parts = ", ".join(f"{kind} {seconds:.3f}" for kind, seconds in self.breakdown().items())
         on = " and ".join(target.name for target in self.targets)
-        return f"RunTrace({self.seconds:.3f} s, {len(self.workers)} workers on {on}; mean seconds: {parts})"
+        return (
+            f"RunTrace({self.seconds:.3f} s, {len(self.workers)} workers on {on}, at most "
+            f"{self.peak / 1e6:,.0f} MB each; mean seconds: {parts})"
+        )
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..channel.redis import Status
+from ..channel.control import Status
 
 FACTOR = 3.0
 """How many times as long as half of the workers another one may take."""

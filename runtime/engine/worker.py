@@ -15,6 +15,7 @@ from ..channel.redis import RedisChannel
 from ..data import Source
 from ..errors import DataError, RunError
 from ..inner import make_inner
+from ..memory import forget_peak
 from ..trace import Trace
 from .outcome import WorkerReport
 
@@ -62,6 +63,7 @@ def work(job: Job) -> WorkerReport:
     What would go wrong again, or goes wrong in the last attempt, ends the run for everybody, with the reason,
     before it is raised here.
     """
+    forget_peak()
     started, deadline, trace = time.time(), time.monotonic() + job.time_limit - MARGIN, Trace()
     target = job.algorithm.target()
     url = job.redis.read_text() if isinstance(job.redis, Path) else job.redis

@@ -16,7 +16,8 @@ import redis
 
 from biglambda.runtime.channel import FencedError
 from biglambda.runtime.channel.link import Link
-from biglambda.runtime.channel.redis import RedisChannel, run_keys
+from biglambda.runtime.channel.redis import RedisChannel
+from biglambda.runtime.channel.run import run_keys
 from biglambda.runtime.trace import Trace
 
 fork = multiprocessing.get_context("fork")

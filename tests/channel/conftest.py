@@ -11,7 +11,8 @@ import redis
 from channel_workers import Child, Workers
 
 from biglambda.runtime.channel import server as server_module
-from biglambda.runtime.channel.redis import RunControl, connect
+from biglambda.runtime.channel.connect import connect
+from biglambda.runtime.channel.control import RunControl
 from biglambda.runtime.channel.server import EmbeddedServer, start_server
 
 

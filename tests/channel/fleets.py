@@ -16,7 +16,8 @@ import redis
 from channel_workers import until
 from redis.crc import key_slot
 
-from biglambda.runtime.channel.redis import connect, run_keys
+from biglambda.runtime.channel.connect import connect
+from biglambda.runtime.channel.run import run_keys
 from biglambda.runtime.channel.server import find_binary
 
 PASSWORD = secrets.token_urlsafe(12)

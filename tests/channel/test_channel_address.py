@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from biglambda.runtime.channel.address import Address, parse, redact, scrub
+from biglambda.runtime.channel.connect import connect
 from biglambda.runtime.channel.link import Link
-from biglambda.runtime.channel.redis import connect
 from biglambda.runtime.engine.lithops import _url_of_section
 
 SECRET = "s3cret"

@@ -13,7 +13,8 @@ import pytest
 from channel_workers import expected_state, run_worker
 
 from biglambda.runtime.channel import FencedError
-from biglambda.runtime.channel.redis import RACES, RunControl
+from biglambda.runtime.channel.control import RunControl
+from biglambda.runtime.channel.redis import RACES
 from biglambda.runtime.channel.server import EmbeddedServer
 
 ITERATIONS = 6

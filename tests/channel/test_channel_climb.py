@@ -12,8 +12,10 @@ import redis
 from channel_workers import Child, assert_each_worker_ends, run_worker, tree_sum
 
 from biglambda.runtime.channel import codec
+from biglambda.runtime.channel.control import RunControl
 from biglambda.runtime.channel.link import load_script
-from biglambda.runtime.channel.redis import RedisChannel, RunControl, run_keys
+from biglambda.runtime.channel.redis import RedisChannel
+from biglambda.runtime.channel.run import run_keys
 from biglambda.runtime.channel.server import EmbeddedServer
 from biglambda.runtime.trace import Trace
 

@@ -15,8 +15,9 @@ from fleets import PASSWORD, Cluster, Node, cluster_in, free_port, text
 from redis.crc import key_slot
 
 from biglambda.runtime.channel import link as link_module
+from biglambda.runtime.channel.control import RunControl
 from biglambda.runtime.channel.link import Link, check_server
-from biglambda.runtime.channel.redis import RunControl, run_keys
+from biglambda.runtime.channel.run import run_keys
 from biglambda.runtime.errors import RunError
 
 Start = Callable[..., Child]

@@ -20,8 +20,11 @@ from redis.connection import UnixDomainSocketConnection
 
 from biglambda.runtime.channel import connect as connect_module
 from biglambda.runtime.channel import link as link_module
+from biglambda.runtime.channel.connect import connect
+from biglambda.runtime.channel.control import RunControl
 from biglambda.runtime.channel.link import Link
-from biglambda.runtime.channel.redis import RedisChannel, RunControl, connect, run_keys
+from biglambda.runtime.channel.redis import RedisChannel
+from biglambda.runtime.channel.run import run_keys
 from biglambda.runtime.channel.server import EmbeddedServer, find_binary
 from biglambda.runtime.errors import RunError
 from biglambda.runtime.trace import Trace

@@ -17,9 +17,12 @@ import pytest
 import redis
 from channel_workers import Child, expected_state, run_worker, until
 
+from biglambda.runtime.channel.address import redact
+from biglambda.runtime.channel.connect import connect
+from biglambda.runtime.channel.control import RunControl
 from biglambda.runtime.channel.link import Link, check_server
 from biglambda.runtime.channel.reason import Reason
-from biglambda.runtime.channel.redis import RedisChannel, RunControl, connect, redact
+from biglambda.runtime.channel.redis import RedisChannel
 from biglambda.runtime.channel.server import EmbeddedServer, start_server
 from biglambda.runtime.errors import DataError, RunError
 from biglambda.runtime.trace import Trace

@@ -13,7 +13,8 @@ from channel_workers import Child, assert_each_worker_ends, expected_state, kill
 
 from biglambda.runtime.channel import FencedError, LocalChannel
 from biglambda.runtime.channel.codec import encode
-from biglambda.runtime.channel.redis import RedisChannel, RunControl
+from biglambda.runtime.channel.control import RunControl
+from biglambda.runtime.channel.redis import RedisChannel
 from biglambda.runtime.channel.server import EmbeddedServer
 from biglambda.runtime.errors import DataError, RunError
 from biglambda.runtime.trace import Trace

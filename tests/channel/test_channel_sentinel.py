@@ -13,8 +13,8 @@ from channel_workers import Child, expected_state, run_worker, until
 from fleets import PASSWORD, SERVICE, Watched, role, watched_in
 from test_channel_cluster import created, one_waits
 
+from biglambda.runtime.channel.control import RunControl
 from biglambda.runtime.channel.link import Link, check_server
-from biglambda.runtime.channel.redis import RunControl
 from biglambda.runtime.errors import RunError
 
 Start = Callable[..., Child]

@@ -14,7 +14,7 @@ import pytest
 from channel_workers import fork, until
 
 from biglambda.runtime.channel import server as server_module
-from biglambda.runtime.channel.redis import connect
+from biglambda.runtime.channel.connect import connect
 from biglambda.runtime.channel.server import find_binary, start_server
 from biglambda.runtime.errors import RunError
 
