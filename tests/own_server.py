@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import signal
 import subprocess
 from pathlib import Path
 
@@ -30,6 +31,14 @@ class OwnServer:
     def stop(self) -> None:
         self._process.kill()
         self._process.wait()
+
+    def pause(self) -> None:
+        """Have it stand still: it keeps its connections, and answers nothing."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """After `pause`."""
+        self._process.send_signal(signal.SIGCONT)
 
     def _start(self) -> None:
         self._process = subprocess.Popen([self._binary, str(self._config)], stdout=subprocess.DEVNULL)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
@@ -77,7 +78,7 @@ def child() -> Iterator[Callable[..., Child]]:
 
 @pytest.fixture
 def workers(client: redis.Redis, run: str, control: Callable[..., RunControl]) -> Callable[[int], Workers]:
-    made = iter(range(1000))
+    made = itertools.count()
 
     def make(count: int) -> Workers:
         name = f"{run}-{next(made)}"

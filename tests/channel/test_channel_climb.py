@@ -6,13 +6,10 @@ import itertools
 import random
 from collections.abc import Callable
 
-import msgpack
 import numpy as np
 import pytest
 import redis
 from channel_workers import Child, assert_each_worker_ends, run_worker, tree_sum
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from biglambda.runtime.channel import codec
 from biglambda.runtime.channel.control import RunControl
@@ -129,35 +126,4 @@ def test_a_put_may_be_repeated_and_one_after_the_parent_changes_nothing(
     word, _, total, *_ = workers.put(2, 2, 0, c)
     assert (word, total) == ("LAST", (c + (a + b)).tobytes())
     assert workers.put(0, 0, 0, None)[0] == "WAIT"
-    workers.close()
-
-
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    data=st.one_of(
-        st.binary(min_size=1, max_size=60),
-        st.binary(max_size=40).map(lambda raw: msgpack.packb({"t": raw + b"x"}, use_bin_type=False)),
-        st.recursive(
-            st.integers(-(2**63), 2**63 - 1) | st.text(),
-            lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-        ).map(msgpack.packb),
-    ),
-    level=st.integers(-1, 3),
-    index=st.integers(-1, 4),
-)
-def test_what_is_no_partial_is_refused_before_anything_is_written(
-    server: EmbeddedServer, client: redis.Redis, control: Control, data: bytes, level: int, index: int
-) -> None:
-    workers = Climbers(client, control, server.url, 3, 0)
-    keys = run_keys(workers.name)
-    assert workers.put(0, 0, 0, workers.partials[0])[0] == "WAIT"
-    before = [client.dump(key) for key in keys]
-    for script, arguments in (
-        ("put", (1, 1, workers.channels[1]._token, 60_000, level, index, data)),
-        ("push", (1, 1, workers.channels[1]._token, 60_000, "sum", data)),
-    ):
-        source, _ = load_script(script)
-        with pytest.raises(redis.ResponseError, match="BADCALL"):
-            client.eval(source, len(keys), *keys, *arguments)
-    assert [client.dump(key) for key in keys] == before
     workers.close()

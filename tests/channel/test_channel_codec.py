@@ -10,11 +10,14 @@ from typing import Any
 import msgpack
 import numpy as np
 import pytest
+from channel_calls import payloads
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from biglambda.runtime.channel.codec import as_partial, decode, encode, pack_partial, unpack_partial
+from biglambda.runtime.channel.reason import Reason
+from biglambda.runtime.errors import DataError, RunError
 
 dtypes = st.sampled_from(["?", "i1", "u1", "<i2", ">i4", "<i8", "<u8", "<f2", "<f4", ">f8", "<f8", "<c8", "<c16"])
 arrays = dtypes.flatmap(lambda dtype: npst.arrays(dtype, npst.array_shapes(min_dims=0, max_dims=4, min_side=0)))
@@ -67,11 +70,17 @@ def test_layouts_and_scalars_of_numpy_are_understood() -> None:
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.binary(max_size=300))
-def test_random_bytes_are_a_value_error_or_a_state(data: bytes) -> None:
-    for read in (decode, unpack_partial):
-        with contextlib.suppress(ValueError):
-            read(data)
+@given(st.binary(max_size=300) | payloads)
+def test_any_bytes_are_a_value_error_or_what_could_have_been_sent(data: bytes) -> None:
+    with contextlib.suppress(ValueError):
+        state = decode(data)
+        assert same(state, decode(encode(state)))
+    with contextlib.suppress(ValueError):
+        vector = unpack_partial(data)
+        assert vector.tobytes() == unpack_partial(pack_partial(vector)).tobytes()
+    reason = Reason.unpack(data)
+    assert isinstance(reason.exception(), DataError | RunError)
+    assert len(str(reason)) < len(data) + 100
 
 
 @settings(max_examples=400, deadline=None)

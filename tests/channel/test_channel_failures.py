@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,9 @@ import pytest
 import redis
 from channel_workers import Child, expected_state, run_worker, until
 from own_server import OwnServer
+from redis.connection import UnixDomainSocketConnection
 
+from biglambda.runtime.channel import connect as connect_module
 from biglambda.runtime.channel import link as link_module
 from biglambda.runtime.channel.connect import connect
 from biglambda.runtime.channel.control import RunControl
@@ -158,15 +161,88 @@ def test_a_server_that_is_full_ends_the_run_for_all(
     channel.close()
 
 
+def test_a_run_does_not_begin_on_a_server_that_is_full(client: redis.Redis, control: Control) -> None:
+    with settings(client, maxmemory="1"):
+        with pytest.raises(RunError, match=r"is full: .*Raise its maxmemory"):
+            control(1).create(start_state())
+        assert client.keys("*") == []
+
+
 @contextlib.contextmanager
-def allowed_soon(allow: Callable[[], Any]) -> Iterator[None]:
+def allowed_soon(allow: Callable[[], Any], seconds: float = 0.2) -> Iterator[None]:
     """Remove an obstacle while the block is trying."""
-    timer = threading.Timer(0.2, allow)
+    timer = threading.Timer(seconds, allow)
     timer.start()
     try:
         yield
     finally:
         timer.join()
+
+
+def test_a_server_that_takes_no_more_connections_says_so(
+    server: EmbeddedServer, client: redis.Redis, control: Control, run: str
+) -> None:
+    control(1).create(start_state())
+    channel = RedisChannel(server.url, run, 0, 1, trace=Trace(), block=0.1, patience=4.0)
+    with settings(client, maxclients="1"), within(5):
+        with pytest.raises(RunError, match=r"takes no more connections: .*Raise its maxclients"):
+            channel.join()
+        with allowed_soon(lambda: client.config_set("maxclients", "100")):
+            assert channel.join()[0] == 1
+    channel.close()
+
+
+def test_what_a_server_says_before_it_closes_is_heard_even_if_nothing_can_be_written_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = threading.Event()
+    send = UnixDomainSocketConnection.send_packed_command
+
+    def send_late(connection: UnixDomainSocketConnection, *command: Any, **options: Any) -> None:
+        assert gone.wait(5)
+        send(connection, *command, **options)
+
+    monkeypatch.setattr(UnixDomainSocketConnection, "send_packed_command", send_late)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+
+        def turn_away() -> None:
+            connection, _ = listener.accept()
+            connection.sendall(b"-ERR max number of clients reached\r\n")
+            connection.close()
+            gone.set()
+
+        thread = threading.Thread(target=turn_away, daemon=True)
+        thread.start()
+        with within(5), pytest.raises(RunError, match=r"takes no more connections: .*max number of clients"):
+            Link(f"unix://:pass@{tmp_path}/s", patience=3.0).call(lambda client: client.ping())
+        thread.join(5)
+
+
+@both_ways
+def test_a_server_that_stands_still_is_given_up_or_waited_for(
+    tmp_path: Path, child: Start, monkeypatch: pytest.MonkeyPatch, climb: bool
+) -> None:
+    """Stopped, as a machine that swaps or is being moved: connections stay, and nothing answers."""
+    for module in (connect_module, link_module):
+        monkeypatch.setattr(module, "REPLY_SECONDS", 0.3)
+    server = OwnServer(tmp_path, find_binary())
+    control = RunControl(server.url, "r", 2)
+    try:
+        waiting = one_waits(lambda _: control, child, server.url, "r", climb=climb)
+        channel = RedisChannel(server.url, "r", 1, 2, trace=Trace(), block=0.1, patience=1.2, climb=climb)
+        server.pause()
+        with within(3), pytest.raises(RunError, match=r"cannot be reached: Timeout"):
+            channel.join()
+        channel.close()
+        with allowed_soon(server.go_on, 0.8):  # after some tries of both
+            other = child(run_worker, server.url, "r", 1, 2, 2, climb=climb)
+        for one in (waiting, other):
+            assert one.result(10)[1].tobytes() == expected_state(2, 2).tobytes()
+    finally:
+        control.close()
+        server.stop()
 
 
 def test_a_wrong_password_is_said_by_workers_and_client(server: EmbeddedServer, run: str) -> None:
@@ -285,8 +361,10 @@ def test_a_script_that_is_killed_says_so(
 
 
 @both_ways
-@pytest.mark.parametrize(("key", "says"), [("m", "has no run"), ("s", "evicted or lost it.*noeviction")])
-def test_an_evicted_key_ends_the_run(
+@pytest.mark.parametrize(
+    ("key", "says"), [("m", "has no run"), ("s", "no longer has the state.*noeviction"), ("c", "client gone")]
+)
+def test_a_run_that_loses_a_key_says_what_is_lost(
     server: EmbeddedServer,
     client: redis.Redis,
     control: Control,
@@ -297,8 +375,54 @@ def test_an_evicted_key_ends_the_run(
     says: str,
 ) -> None:
     waiting = one_waits(control, child, server.url, run, climb=climb)
-    client.delete(f"biglambda:{{{run}}}:{key}")
-    if key == "s":  # as if worker 1 had published the next state, too, and it were gone before anybody read it
-        client.hset(f"biglambda:{{{run}}}:m", "version", 3)
-    with within(5), pytest.raises(RunError, match=says):
+    assert client.delete(f"biglambda:{{{run}}}:{key}")
+    channel = RedisChannel(server.url, run, 1, 2, trace=Trace(), climb=climb)
+    with within(5):
+        with pytest.raises(RunError, match=says) as caught:
+            channel.join()
+        channel.abort(caught.value)
+        with pytest.raises(RunError, match=says):
+            waiting.result(5)
+    channel.close()
+
+
+@both_ways
+def test_another_worker_computes_if_the_lease_is_lost(
+    server: EmbeddedServer, client: redis.Redis, control: Control, run: str, child: Start, climb: bool
+) -> None:
+    waiting = one_waits(control, child, server.url, run, climb=climb)
+    meta, _, _, lease, _, _ = run_keys(run)
+
+    def lose(_: int) -> None:
+        assert client.delete(lease)
+        until(lambda: client.hget(meta, "version") == b"3")  # published by worker 0
+
+    mine = run_worker(server.url, run, 1, 2, 2, climb=climb, in_update=lose)
+    for state in (mine[1], waiting.result(5)[1]):
+        assert state.tobytes() == expected_state(2, 2).tobytes()
+
+
+def test_a_client_notices_the_end_even_if_its_sign_is_lost(
+    server: EmbeddedServer, client: redis.Redis, control: Control, run: str
+) -> None:
+    own = control(1, lease=0.6)
+    own.create(start_state())
+    run_worker(server.url, run, 0, 1, 1)
+    assert client.delete(run_keys(run)[5])
+    with within(2):
+        assert own.wait(5)
+    assert own.status().state == "done"
+
+
+@both_ways
+def test_a_state_that_is_lost_before_it_is_read_ends_the_run(
+    server: EmbeddedServer, client: redis.Redis, control: Control, run: str, child: Start, climb: bool
+) -> None:
+    waiting = one_waits(control, child, server.url, run, climb=climb)
+    keys = run_keys(run)
+    with client.pipeline(transaction=True) as pipeline:
+        pipeline.delete(keys[2])
+        pipeline.hset(keys[0], "version", 3)
+        pipeline.execute()
+    with within(5), pytest.raises(RunError, match=r"evicted or lost it.*noeviction"):
         waiting.result(5)

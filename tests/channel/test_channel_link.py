@@ -170,7 +170,7 @@ def test_a_server_that_could_evict_a_run_is_refused(server: EmbeddedServer, clie
 
 
 def test_an_old_server_is_refused(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "info", lambda section: {"redis_version": "5.0.14"})
+    monkeypatch.setattr(client, "info", lambda: {"redis_version": "5.0.14"})
     with pytest.raises(RunError, match=r"version 5\.0\.14; biglambda needs at least 6\.2"):
         check_server(client)
 
