@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import lithops
 import numpy as np
 import pytest
+from s3_server import S3Server
 
 from biglambda import RunError, fit_kmeans, fit_logistic_regression
 from biglambda.runtime.engine.crew import Attempt
@@ -80,3 +82,24 @@ def test_the_result_of_another_job_is_refused(remote: Any) -> None:
     remote.wait([future], show_progressbar=False)
     with pytest.raises(RunError, match="results of another job"):
         _ = Attempt(Job("some-run", "", 0, 1, None, None, (), "serial", 1), remote, future, 0.0).report  # type: ignore
+
+
+def test_data_on_s3_are_read_where_they_are(
+    remote: Any, redis_url: str, s3: S3Server, blobs: Callable[..., tuple[np.ndarray, np.ndarray]]
+) -> None:
+    x, centers = blobs(9_000, 4, 5)
+    body = io.BytesIO()
+    np.save(body, x)
+    name = s3.put("remote.npy", body.getvalue())
+    seen: list[str] = []
+    result = fit_kmeans(
+        name,
+        5,
+        init=centers,
+        workers=3,
+        executor=remote,
+        redis=redis_url,
+        callbacks=[lambda event: seen.extend(spooled(remote))],
+    )
+    assert seen == []
+    assert result.centers.tobytes() == fit_kmeans(x, 5, init=centers).centers.tobytes()

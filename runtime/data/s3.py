@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from ..errors import DataError
 from .s3_errors import explain
-from .store import File, changed
+from .store import File, MissingError, changed
 
 SCHEME = "s3://"
 
@@ -232,7 +232,11 @@ class S3Objects:
         try:
             yield
         except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
-            raise explain(error, where, self.attempts) from error
+            plain = explain(error, where, self.attempts)
+            if not isinstance(plain, MissingError):
+                # Whoever corrects the environment, in a notebook perhaps, gets a client that has seen it.
+                _clients.known.pop(self, None)
+            raise plain from error
 
 
 class _Clients:
