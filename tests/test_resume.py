@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from s3_server import S3Server
 
 from biglambda import DataError, RunError, fit_kmeans, fit_logistic_regression
 from biglambda.algorithms.kmeans import kmeans_algorithm
@@ -27,7 +28,7 @@ class Stop(Exception):
     pass
 
 
-def interrupted(directory: Path, workers: int, redis: str | None, at: int = 9) -> None:
+def interrupted(place: Path | str, workers: int, redis: str | None, at: int = 9) -> None:
     """A run that fails in the middle, and leaves a checkpoint."""
 
     def stop(event: Event) -> None:
@@ -40,7 +41,7 @@ def interrupted(directory: Path, workers: int, redis: str | None, at: int = 9) -
         run(
             source, algorithm, ("labels",),
             RunOptions(
-                workers, inner_workers=1, redis=redis, checkpoint=directory, checkpoint_interval=1e-9,
+                workers, inner_workers=1, redis=redis, checkpoint=place, checkpoint_interval=1e-9,
                 callbacks=[stop],
             ),
         )  # fmt: skip
@@ -104,6 +105,27 @@ def test_a_run_whose_client_was_killed_goes_on_from_redis(redis_url: str) -> Non
     assert result.centers.tobytes() == alone.centers.tobytes()
     assert result.labels.tobytes() == alone.labels.tobytes()
     client.stdout.close()
+
+
+def test_checkpoints_may_be_on_s3(s3: S3Server) -> None:
+    place = "s3://data/checkpoints/of/tests"
+
+    def kept() -> list[str]:
+        return [
+            item["Key"] for item in s3.client.list_objects_v2(Bucket="data", Prefix="check").get("Contents", ())
+        ]
+
+    interrupted(place, 1, None)
+    (key,) = kept()
+    name = key.removeprefix("checkpoints/of/tests/").removesuffix(SUFFIX)
+    result = fit_kmeans(X, 40, checkpoint=f"{place}/", resume=name, **OPTIONS)
+    alone = fit_kmeans(X, 40, **OPTIONS)
+    assert result.centers.tobytes() == alone.centers.tobytes()
+    assert result.n_iter == alone.n_iter
+    assert kept() == [key]
+    with pytest.raises(DataError, match=r"^s3://absent/.*: there is no bucket of this name"):
+        fit_kmeans(X, 3, checkpoint="s3://absent/checkpoints")
+    s3.client.delete_object(Bucket="data", Key=key)
 
 
 def test_a_result_leaves_no_checkpoint(tmp_path: Path) -> None:
