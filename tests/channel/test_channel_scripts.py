@@ -14,7 +14,7 @@ from biglambda.runtime.channel.codec import pack_partial, vector_of
 from biglambda.runtime.errors import RunError
 
 
-@pytest.mark.parametrize("count", range(1, 34))
+@pytest.mark.parametrize("count", range(1, 101))
 def test_the_sum_is_that_of_a_fixed_tree_in_any_order_of_arrival(
     workers: Callable[[int], Workers], count: int
 ) -> None:
