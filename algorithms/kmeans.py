@@ -134,7 +134,8 @@ def fit_kmeans(
     Parameters
     ----------
     data : array_like of shape (n, d), path, or list or glob of paths
-        Rows: an array, or ``.npy``, Parquet or CSV files. float32 and float64 are kept, integers become float64.
+        Rows: an array, or ``.npy``, Parquet or CSV files, of this machine or ``s3://bucket/key``. float32 and
+        float64 are kept, integers become float64.
     n_clusters : int
         k, from 1 to n.
     init : {"k-means++", "random"} or array_like of shape (k, d)

@@ -271,7 +271,7 @@ def fit_logistic_regression(
     Parameters
     ----------
     data : array_like of shape (n, d), path, or list or glob of paths
-        Rows: an array, or ``.npy``, Parquet or CSV files.
+        Rows: an array, or ``.npy``, Parquet or CSV files, of this machine or ``s3://bucket/key``.
     target : array_like of shape (n,), path, str or int
         0 or 1 for each row: an array beside an array, a ``.npy`` file beside ``.npy`` files, or a column of the
         data by name or number, which then is not a feature.

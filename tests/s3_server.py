@@ -51,15 +51,18 @@ def start_s3() -> Iterator[S3Server]:
     ports = _free_ports(2 * len(PORTS))
     with _without_sockets(ports), PrivateDirectory() as private:
         folder = private.directory
-        (folder / "s3.json").write_text(json.dumps({"identities": [_user(OWNER, "Admin"), _user(STRANGER, "Read:x")]}))
+        (folder / "s3.json").write_text(
+            json.dumps({"identities": [_user(OWNER, "Admin"), _user(STRANGER, "Read:x")]})
+        )
         options = {
             **dict(zip([*PORTS, *(f"{name}.grpc" for name in PORTS)], ports, strict=True)),
             "dir": folder, "ip": "127.0.0.1", "ip.bind": "127.0.0.1", "bucket": BUCKET, "webdav": "false",
-            "s3.config": folder / "s3.json", "s3.port.iceberg": 0, "s3.port.lance": 0, "s3.autoCreateBucket": "false",
-            "s3.localSocket": folder / "s3.sock", "filer.localSocket": folder / "filer.sock",
-            "master.telemetry": "false",
+            "s3.config": folder / "s3.json", "s3.port.iceberg": 0, "s3.port.lance": 0,
+            "s3.autoCreateBucket": "false", "master.telemetry": "false",
         }  # fmt: skip
-        private.guard(_binary(), f"-logdir={folder}", "mini", *(f"-{name}={value}" for name, value in options.items()))
+        private.guard(
+            _binary(), f"-logdir={folder}", "mini", *(f"-{name}={value}" for name, value in options.items())
+        )
         endpoint = f"http://127.0.0.1:{options['s3.port']}"
         client = boto3.client(
             "s3",
@@ -206,7 +209,11 @@ def refuse(status: int, code: str, **headers: str) -> Fault:
     def fault(handler: Handler, reply: http.client.HTTPResponse, data: bytes) -> None:
         text = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()
         handler.send_response_only(status)
-        for name, value in {**headers, "Content-Length": str(len(text)), "Content-Type": "application/xml"}.items():
+        for name, value in {
+            **headers,
+            "Content-Length": str(len(text)),
+            "Content-Type": "application/xml",
+        }.items():
             handler.send_header(name.replace("_", "-"), value)
         handler.end_headers()
         handler.wfile.write(text)

@@ -14,7 +14,7 @@ from ..errors import DataError
 from .csv_lines import Block, CsvFile, Lines, blocks, count_rows, cut_rows, share
 from .csv_parse import Layout, Parser
 from .partitioning import aligned_range, check_worker
-from .pieces import ahead
+from .pieces import PIECE_BYTES, ahead
 
 BLOCK_BYTES = 1 << 22
 """Bytes that one thread parses at a time: few enough for its columns to be near while they are transposed."""
@@ -90,7 +90,7 @@ class CsvSource:
         check_worker(worker, workers)
         low, high = share(self.files, worker, workers)
         size = min(
-            max(BLOCK_BYTES, COLUMN_BYTES * self.width),
+            max(PIECE_BYTES if self.is_shared else BLOCK_BYTES, COLUMN_BYTES * self.width),
             MOST_BYTES,
             max((high - low) // (4 * threads), LEAST_BYTES),
         )

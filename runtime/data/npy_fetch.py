@@ -12,9 +12,7 @@ import numpy as np
 
 from .arrays import as_features
 from .npy_file import NpyFile
-
-PIECE_BYTES = 1 << 23
-"""Bytes of one range: enough to make its latency small, few enough to be fetched again if it breaks off."""
+from .pieces import PIECE_BYTES
 
 
 @dataclass(frozen=True, eq=False)

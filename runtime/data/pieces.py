@@ -7,7 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import TypeVar
 
+PIECE_BYTES = 1 << 23
+"""Bytes that one thread gets at a time from far away: enough to make the latency small, few enough to hold."""
+
 MOST_AT_ONCE = 16
+"""Requests at a time that only wait."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import math
 import os
 import random
 import threading
@@ -129,9 +130,9 @@ class S3Objects:
                 if error.response["ResponseMetadata"]["HTTPStatusCode"] != 416:
                     raise
                 return File(self, name, 0, "")  # has no first byte
-            with closing(reply["Body"]) as body:
-                body.read()
-            return File(self, name, int(reply["ContentRange"].rpartition("/")[2]), reply["ETag"])
+        with closing(reply["Body"]) as body:
+            self._receive(body, memoryview(bytearray(1)), math.inf)  # so that the connection can be used again
+        return File(self, name, int(reply["ContentRange"].rpartition("/")[2]), reply["ETag"])
 
     def read_into(self, file: File, offset: int, out: memoryview) -> None:
         """Get a range of bytes into ``out``; what came before a body broke off is not asked for again."""

@@ -21,6 +21,7 @@ def small(chunk: int = 4, block: int = 32) -> Iterator[None]:
         mock.patch.object(csv_lines, "READ_BYTES", max(block, 8)),
         mock.patch.object(csv_lines, "TAIL_BYTES", max(block // 4, 1)),
         mock.patch.object(csv_source, "BLOCK_BYTES", block),
+        mock.patch.object(csv_source, "PIECE_BYTES", block),
         mock.patch.object(csv_source, "COLUMN_BYTES", 1),
         mock.patch.object(csv_source, "LEAST_BYTES", block),
     ):

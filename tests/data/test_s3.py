@@ -22,7 +22,16 @@ from s3_server import BUCKET, OWNER, STRANGER, Proxy, S3Server, cut, late, refus
 
 from biglambda import fit_kmeans
 from biglambda.algorithms.kmeans import kmeans_algorithm
-from biglambda.runtime.data import File, LocalFiles, MissingError, S3Objects, Source, describe, npy_fetch, store_for
+from biglambda.runtime.data import (
+    File,
+    LocalFiles,
+    MissingError,
+    S3Objects,
+    Source,
+    describe,
+    npy_fetch,
+    store_for,
+)
 from biglambda.runtime.errors import DataError
 
 BYTES = np.random.default_rng(0).bytes(300_000)
@@ -179,7 +188,9 @@ def test_a_block_of_csv_is_fetched_once(proxy: Proxy, s3: S3Server) -> None:
 
 def test_an_object_that_is_replaced_or_deleted_is_named(s3: S3Server, random_file: File) -> None:
     s3.put("random", BYTES[::-1])
-    with pytest.raises(DataError, match=r"^s3://data/random, bytes 5 to 14 was replaced since the run was described"):
+    with pytest.raises(
+        DataError, match=r"^s3://data/random, bytes 5 to 14 was replaced since the run was described"
+    ):
         random_file.read(5, 10)
     s3.put("random", BYTES[:100])
     with pytest.raises(DataError, match=r"random, bytes 299,000 to 299,999 was replaced since"):
@@ -239,7 +250,9 @@ def test_a_server_that_stays_busy_is_given_up(proxy: Proxy, random_file: File) -
     file = through(proxy, attempts=2).find(random_file.name)
     proxy.always = refuse(503, "SlowDown")
     start = time.monotonic()
-    with pytest.raises(DataError, match=r"bytes 0 to 9: the server was still too busy \(503 SlowDown\) after 2 att"):
+    with pytest.raises(
+        DataError, match=r"bytes 0 to 9: the server was still too busy \(503 SlowDown\) after 2 att"
+    ):
         file.read(0, 10)
     assert len(proxy.ranges) == 2
     assert time.monotonic() - start < 3
@@ -333,7 +346,9 @@ def test_what_is_not_there_or_not_allowed_is_explained(s3: S3Server, monkeypatch
     ):
         fails(act, r"^s3://data/.*: access is denied. The credentials in use need s3:GetObject")
     for wrong in ({**OWNER, "access_key_id": "NOBODY"}, {**OWNER, "secret_access_key": "no"}):
-        fails(lambda wrong=wrong: S3Objects(s3.endpoint, **wrong).find(name), "the credentials are not known there")
+        fails(
+            lambda wrong=wrong: S3Objects(s3.endpoint, **wrong).find(name), "the credentials are not known there"
+        )
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     fails(lambda: S3Objects(s3.endpoint, region="x").find(name), "no usable credentials were found")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", OWNER["access_key_id"])
@@ -347,7 +362,13 @@ def test_what_is_not_there_or_not_allowed_is_explained(s3: S3Server, monkeypatch
 
 def test_a_bad_object_is_named(s3: S3Server, tmp_path: Path) -> None:
     good = npy(np.ones((10, 2)))
-    cases = {"empty.csv": b"", "empty.npy": b"", "cut.npy": good[:-1], "head.npy": good[:50], "b.csv": b"1,2\n3,x\n"}
+    cases = {
+        "empty.csv": b"",
+        "empty.npy": b"",
+        "cut.npy": good[:-1],
+        "head.npy": good[:50],
+        "b.csv": b"1,2\n3,x\n",
+    }
     cases["b.parquet"] = b"1"
     for key, content in cases.items():
         name = s3.put(f"bad/{key}", content)
@@ -364,7 +385,9 @@ def test_the_line_of_a_fault_is_named(s3: S3Server) -> None:
     text = b"1,2\n" * 5_000 + b"3,x\n" + b"1,2\n" * 5_000
     source = describe(s3.put("line.csv", text))
     for workers in (1, 3):
-        fails(lambda workers=workers: [source.read(one, workers, 2) for one in range(workers)], "csv, line 5001, col")
+        fails(
+            lambda workers=workers: [source.read(one, workers, 2) for one in range(workers)], "csv, line 5001, col"
+        )
 
 
 # Settings
@@ -378,15 +401,17 @@ def test_credentials_travel_only_if_they_were_given(s3: S3Server) -> None:
         assert secret not in repr(source)
     config = {"aws": {"region": "eu-west-1", **STRANGER}, "aws_s3": {"endpoint": s3.endpoint, **OWNER}}
     given = S3Objects.configured(config)
-    assert (given.endpoint, given.region, given.access_key_id) == (s3.endpoint, "eu-west-1", OWNER["access_key_id"])
+    assert (given.endpoint, given.region, given.access_key_id) == (
+        s3.endpoint,
+        "eu-west-1",
+        OWNER["access_key_id"],
+    )
     again = pickle.loads(pickle.dumps(describe(name, config=config)))
     assert OWNER["secret_access_key"] not in repr(again)
     assert again.read(0, 1, 1).X.tobytes() == ROWS.tobytes()
 
 
-def test_a_section_is_enough_without_an_environment(
-    s3: S3Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_section_is_enough_without_an_environment(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     name = s3.put("a.npy", npy(ROWS))
     for variable in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(variable)
