@@ -14,6 +14,7 @@ from ..channel.base import FencedError
 from ..channel.control import Status
 from ..errors import RunError
 from ..events import BackupLaunched, WorkerLeft, WorkerLost, emit
+from . import stragglers
 from .options import RunOptions
 from .outcome import WorkerReport
 from .stragglers import Pace
@@ -191,7 +192,7 @@ class Crew:
                 )
         if (lost or left) and is_running():
             self._replace(lost, left)
-        behind = [worker for worker in self._pace.behind(status, now) if worker not in self._backups]
+        behind = [worker for worker in self._pace.behind(status, now) if self._may_be_backed_up(worker, now)]
         if behind[: self._backups_left] and is_running():
             self._back_up(behind[: self._backups_left])
 
@@ -253,6 +254,10 @@ class Crew:
             replace(self._newest[worker].job, is_last=self._losses[worker] == retries, backup=False)
             for worker in (*lost, *left)
         ])  # fmt: skip
+
+    def _may_be_backed_up(self, worker: int, now: float) -> bool:
+        """Not one that was launched just now."""
+        return worker not in self._backups and now - self._newest[worker].launched > stragglers.AT_LEAST
 
     def _back_up(self, workers: list[int]) -> None:
         jobs = [replace(self._newest[worker].job, is_last=False, backup=True) for worker in workers]
