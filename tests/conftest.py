@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from s3_server import OWNER, S3Server, start_s3
 
+from benchmarks.s3_server import OWNER, S3Server, start_s3
 from biglambda.runtime.channel.server import start_server
 
 

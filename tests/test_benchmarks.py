@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks import exact_sums, inner_workers, paths, sparse, timing, whole_process
+from benchmarks import exact_sums, inner_workers, loading, paths, sparse, timing, whole_process
+from benchmarks.s3_server import S3Server
 from biglambda import kernels
 
 
@@ -64,3 +65,10 @@ def test_sums_are_compared_with_sums_that_are_not_rounded() -> None:
     assert np.allclose(*results, rtol=0, atol=3 * 2.0**-4)
     names = [name for name, _ in exact_sums.sweep(1, divide=1000)]
     assert len(names) == 20
+
+
+@pytest.mark.parametrize("kind", ["csv", "npy", "parquet"])
+def test_loading_compares_what_brings_the_same_bytes(kind: str, s3_server: S3Server) -> None:
+    seconds = loading.measure(s3_server, kind, megabytes=0.5, d=4, rounds=2)
+    assert (loading.PARSING in seconds) == (kind != "npy")
+    assert loading.share_of_longest(seconds) > 0

@@ -10,8 +10,8 @@ from typing import Any
 import lithops
 import numpy as np
 import pytest
-from s3_server import S3Server
 
+from benchmarks.s3_server import S3Server
 from biglambda import RunError, fit_kmeans, fit_logistic_regression
 from biglambda.runtime.engine.crew import Attempt
 from biglambda.runtime.engine.worker import Job

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from s3_server import S3Server
 
+from benchmarks.s3_server import S3Server
 from biglambda import DataError, RunError, fit_kmeans, fit_logistic_regression
 from biglambda.algorithms.kmeans import kmeans_algorithm
 from biglambda.runtime.data import describe

@@ -20,8 +20,9 @@ from harness import run_workers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow.parquet import write_table
-from s3_server import BUCKET, OWNER, STRANGER, Proxy, S3Server, cut, late, refuse, start_proxy, trickle
+from s3_proxy import Proxy, cut, late, refuse, start_proxy, trickle
 
+from benchmarks.s3_server import BUCKET, OWNER, STRANGER, S3Server
 from biglambda import fit_kmeans
 from biglambda.algorithms.kmeans import kmeans_algorithm
 from biglambda.runtime.data import (
