@@ -1,8 +1,8 @@
 """From S3 to rows that a kernel can take: ``python -m benchmarks.loading``.
 
 What a worker does before its first iteration (fetch, parse, scan for NaN and statistics), beside the two things
-that it cannot do without: fetching the same bytes by plain ranged GETs on as many threads, and pyarrow's parsing of
-these bytes out of memory. The S3 server runs on this machine and takes its share of the CPUs from all that fetch.
+it cannot do without: fetching the same bytes by plain ranged GETs on as many threads, and pyarrow's parsing
+of these bytes out of memory. The S3 server runs on this machine and takes its share of the CPUs from all.
 """
 
 from __future__ import annotations
