@@ -206,6 +206,8 @@ class _Footer:
             self.schema = self.metadata.schema.to_arrow_schema()
         except (arrow.ArrowException, OSError) as error:
             raise DataError(f"{path} has a damaged footer: {_said(error)}") from error
+        columns = self.metadata.schema
+        self._numbers = {columns.column(number).path: number for number in range(len(columns))}
         self.groups = tuple(self.metadata.row_group(n).num_rows for n in range(self.metadata.num_row_groups))
 
     def dtype(self, name: str) -> np.dtype:
@@ -222,9 +224,8 @@ class _Footer:
     def ranges(self, group: int, names: Sequence[str]) -> list[tuple[int, int]]:
         """Where the bytes of some columns of a row group begin and end, neighbours together."""
         about = self.metadata.row_group(group)
-        at = {about.column(number).path_in_schema: number for number in range(about.num_columns)}
         pieces: list[tuple[int, int]] = []
-        chunks = (about.column(at[name]) for name in names)
+        chunks = (about.column(self._numbers[name]) for name in names)
         for begin, end in sorted(map(_extent, chunks)):
             if not 0 <= begin <= end <= self.size:
                 raise DataError(f"{self.path}, row group {group} is damaged: it lies outside of the file")
