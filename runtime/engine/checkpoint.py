@@ -12,7 +12,7 @@ from .. import bsp
 from ..algorithm import Algorithm
 from ..channel import codec
 from ..data import Source, store_for
-from ..data.store import MissingError
+from ..data.store import MissingError, Store
 from ..errors import DataError, RunError
 from .options import RunOptions
 
@@ -52,8 +52,10 @@ class Checkpoints:
     """
 
     def __init__(self, run: str, options: RunOptions) -> None:
-        self._name = None if options.checkpoint is None else _name(options.checkpoint, run)
-        self._store = None if self._name is None else store_for(self._name, options.config)
+        self._place: tuple[Store, str] | None = None
+        if options.checkpoint is not None:
+            name = _name(options.checkpoint, run)
+            self._place = store_for(name, options.config), name
         self._every = options.checkpoint_interval
         self.newest: Checkpoint | None = None
         self._written = time.monotonic()
@@ -66,27 +68,30 @@ class Checkpoints:
         DataError
             That is not possible.
         """
-        if self._store is not None and self._name is not None:
-            self._store.write(self._name, b"")
-            self._store.delete(self._name)
+        if self._place is not None:
+            store, name = self._place
+            store.write(name, b"")
+            store.delete(name)
 
     def keep(self, iteration: int, envelope: bsp.Envelope) -> None:
         """Write a state, unless it is too soon for that. If it cannot be written, a warning says so."""
         self.newest = Checkpoint(iteration, envelope)
         now = time.monotonic()
-        if self._store is None or self._name is None or now - self._written < self._every:
+        if self._place is None or now - self._written < self._every:
             return
+        store, name = self._place
         try:
-            self._store.write(self._name, codec.encode({"iteration": iteration, "envelope": envelope}))
+            store.write(name, codec.encode({"iteration": iteration, "envelope": envelope}))
         except DataError as error:
             warnings.warn(f"no checkpoint of iteration {iteration}: {error}", stacklevel=2)
         self._written = time.monotonic()
 
     def remove(self) -> None:
         """The run has its result: nobody needs the file any more."""
-        if self._store is not None and self._name is not None:
+        if self._place is not None:
+            store, name = self._place
             try:
-                self._store.delete(self._name)
+                store.delete(name)
             except DataError as error:
                 warnings.warn(f"the checkpoint is left behind: {error}", stacklevel=2)
 
@@ -160,6 +165,7 @@ def find(run: str, options: RunOptions, url: str | None) -> Checkpoint:
         places = [place for place, is_one in (("the checkpoints", options.checkpoint), ("Redis", url)) if is_one]
         raise RunError(
             f"resume={run!r}: nothing of this run is in {' or '.join(places) or 'a place that was given'}. States "
-            "stay in Redis for some minutes after a client died; for longer, give checkpoint=, a directory or s3://bucket/prefix"
+            "stay in Redis for some minutes after a client died; for longer, give checkpoint=, a directory or "
+            "s3://bucket/prefix"
         )
     return newest
