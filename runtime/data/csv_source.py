@@ -15,6 +15,7 @@ from .csv_lines import Block, CsvFile, Lines, blocks, count_rows, cut_rows, shar
 from .csv_parse import Layout, Parser
 from .partitioning import aligned_range, check_worker
 from .pieces import PIECE_BYTES, ahead
+from .source import OfFiles
 
 BLOCK_BYTES = 1 << 22
 """Bytes that one thread parses at a time: few enough for its columns to be near while they are transposed."""
@@ -33,7 +34,7 @@ SLACK = 1.5
 
 
 @dataclass(frozen=True)
-class CsvSource:
+class CsvSource(OfFiles):
     """One or several CSV files, one after the other.
 
     Attributes
@@ -74,16 +75,6 @@ class CsvSource:
     def feature_names(self) -> tuple[str, ...] | None:
         """Names of the features, if the files have a header."""
         return None if self.names is None else tuple(self.names[column] for column in self.features)
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether functions on other machines can read the files."""
-        return all(item.file.store.is_shared for item in self.files)
-
-    @property
-    def has_target(self) -> bool:
-        """Whether there is a target."""
-        return self.target is not None
 
     def read(self, worker: int, workers: int, threads: int = 1) -> CsvPartition:
         """Parse the lines that start in the worker's share of the bytes, each read once."""

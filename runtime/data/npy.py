@@ -16,7 +16,7 @@ from .npy_fetch import Goal, fetch
 from .npy_file import NpyFile, describe_file
 from .partitioning import bounded_range
 from .pieces import at_once
-from .source import RowsPartition
+from .source import OfFiles, RowsPartition
 from .store import File
 
 COPY_ROWS = 16_384
@@ -24,7 +24,7 @@ COPY_ROWS = 16_384
 
 
 @dataclass(frozen=True, eq=False)
-class NpySource:
+class NpySource(OfFiles):
     """One or several `.npy` files, one after the other.
 
     Attributes
@@ -60,19 +60,9 @@ class NpySource:
         return self.files[0].shape[1] if self.features is None else len(self.features)
 
     @property
-    def has_target(self) -> bool:
-        """Whether there is a target."""
-        return self.target is not None
-
-    @property
     def in_memory(self) -> bool:
         """Whether the target is an array in memory."""
         return isinstance(self.target, np.ndarray)
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether functions on other machines can read the files."""
-        return all(item.file.store.is_shared for item in self.files)
 
     def read(self, worker: int, workers: int, threads: int = 1) -> RowsPartition:
         """The worker's rows.

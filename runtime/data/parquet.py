@@ -15,7 +15,7 @@ from ..errors import DataError
 from .columns import Column, choose_columns, column_number, listed, working_dtype
 from .partitioning import bounded_range
 from .pieces import at_once
-from .source import RowsPartition
+from .source import OfFiles, RowsPartition
 from .store import File
 
 FOOTER_BYTES = 1 << 16
@@ -39,7 +39,7 @@ class ParquetFile:
 
 
 @dataclass(frozen=True)
-class ParquetSource:
+class ParquetSource(OfFiles):
     """One or several Parquet files, one after the other.
 
     Attributes
@@ -75,16 +75,6 @@ class ParquetSource:
     def feature_names(self) -> tuple[str, ...]:
         """Names of the features."""
         return self.names
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether functions on other machines see the files."""
-        return all(item.file.store.is_shared for item in self.files)
-
-    @property
-    def has_target(self) -> bool:
-        """Whether there is a target."""
-        return self.target is not None
 
     def read(self, worker: int, workers: int, threads: int = 1) -> RowsPartition:
         """Decode the worker's rows, ``threads`` columns or row groups at a time."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -69,6 +69,23 @@ class Source(Protocol):
 
     def read(self, worker: int, workers: int, threads: int) -> Partition:
         """Read the share of one worker, ``0 <= worker < workers``, on ``threads`` threads."""
+
+
+class OfFiles:
+    """What all sources of files have in common."""
+
+    files: tuple[Any, ...]
+    target: Any
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether functions on other machines can read the files."""
+        return all(item.file.store.is_shared for item in self.files)
+
+    @property
+    def has_target(self) -> bool:
+        """Whether there is a target."""
+        return self.target is not None
 
 
 @dataclass(frozen=True, eq=False)
