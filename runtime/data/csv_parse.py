@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
+from .arrow_values import arrow_values
 from .csv_fields import check_row, decode, rows_of
 from .csv_lines import Lines, count_lines
 
@@ -94,13 +95,9 @@ class Parser:
         return [column.combine_chunks() if column.num_chunks > 1 else column.chunk(0) for column in table.columns]
 
     def _values(self, column: Any) -> np.ndarray:
-        # Not column.to_numpy(), which imports pandas where it is installed.
-        validity, data = column.buffers()
-        values = np.frombuffer(
-            data, self._layout.dtype, count=len(column), offset=column.offset * self._layout.dtype.itemsize
-        )
+        values = arrow_values(column, self._layout.dtype)
         if column.null_count:
-            bits = np.frombuffer(validity, np.uint8)
+            bits = np.frombuffer(column.buffers()[0], np.uint8)
             there = np.unpackbits(bits, bitorder="little")[column.offset : column.offset + len(column)]
             values = np.where(there.view(np.bool_), values, np.nan).astype(self._layout.dtype, copy=False)
         return values

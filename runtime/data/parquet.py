@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
+from .arrow_values import arrow_values
 from .columns import Column, choose_columns, column_number, listed, working_dtype
 from .partitioning import bounded_range
 from .pieces import at_once
@@ -167,8 +168,10 @@ class _Job:
                 f"{self.footer.path}: column {name!r} has no value in row {missing} of the data set, row "
                 f"{missing - self.start} of row group {self.group}; fill such rows, or drop them"
             )
-        numbers: np.ndarray = values.to_numpy(zero_copy_only=False)
-        return numbers
+        dtype = self.footer.dtype(name)
+        if dtype == np.bool_:  # which Arrow keeps as bits
+            values, dtype = values.cast(self.footer.arrow.uint8()), np.dtype(np.uint8)
+        return arrow_values(values, dtype)
 
 
 class _Footer:
@@ -234,7 +237,7 @@ def _extent(chunk: Any) -> tuple[int, int]:
 
 
 class _Pieces(io.RawIOBase):
-    """A file of which some pieces are in memory, for Arrow to read."""
+    """A file of which some pieces are in memory, for Arrow to read; it gets views, not copies."""
 
     def __init__(self, pieces: Sequence[tuple[int, bytes | bytearray]], size: int) -> None:
         self._pieces, self._size, self._at = pieces, size, 0
@@ -253,11 +256,11 @@ class _Pieces(io.RawIOBase):
         self._at = base + offset
         return self._at
 
-    def read(self, length: int = -1) -> bytes | bytearray:
+    def read(self, length: int = -1) -> memoryview:
         stop = self._size if length < 0 else min(self._at + length, self._size)
         for begin, data in self._pieces:
             if begin <= self._at and stop <= begin + len(data):
-                found = data[self._at - begin : stop - begin]
+                found = memoryview(data)[self._at - begin : stop - begin]
                 self._at = stop
                 return found
         raise OSError(f"bytes {self._at} to {stop} are not where the footer says that there are some")
