@@ -330,4 +330,4 @@ def kmeans_algorithm(
     if "k-means++" in passes:
         memory["distance"] = np.float64
     bound = 3 + n_init * (rounds + max_iter + 1)
-    return Pipeline("kmeans", passes, memory, ("n_iter", "shift", "inertia"), bound)
+    return Pipeline("kmeans", passes, memory, k * (d + 1) + 3, ("n_iter", "shift", "inertia"), bound)

@@ -157,7 +157,7 @@ def logistic_algorithm(source: Source, learning_rate: float | None, max_iter: in
         "statistics": Start("descent", d, source.dtype.type, source.feature_names),
         "descent": Descent(d, learning_rate, max_iter, tol),
     }
-    return Pipeline("logistic", passes, {}, ("n_iter", "loss", "gradient"), max_iter + 3)
+    return Pipeline("logistic", passes, {}, d + 2, ("n_iter", "loss", "gradient"), max_iter + 3)
 
 
 @dataclass(frozen=True, repr=False, eq=False)

@@ -56,6 +56,8 @@ class Pipeline:
         The first is the one that a run starts with.
     memory : mapping of str to dtype
         What a worker keeps for each row between iterations.
+    partial_size : int
+        How many numbers the partials of any pass have at most, where they are summed.
     shown : tuple of str
         Entries of the state that a progress bar shows.
     total_iterations : int or None
@@ -65,6 +67,7 @@ class Pipeline:
     name: str
     passes: Mapping[str, Pass]
     memory: Mapping[str, type]
+    partial_size: int
     shown: tuple[str, ...] = ()
     total_iterations: int | None = None
 

@@ -39,6 +39,10 @@ class Algorithm(Protocol):
         """Names and dtypes of what a worker keeps for each of its rows between iterations."""
 
     @property
+    def partial_size(self) -> int:
+        """How many numbers a partial has at most, where partials are summed."""
+
+    @property
     def total_iterations(self) -> int | None:
         """An upper bound of the iterations, for a progress bar, if there is one."""
 

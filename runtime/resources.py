@@ -6,6 +6,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+MB = 1 << 20
+"""Bytes in what AWS Lambda calls a megabyte."""
+
+LAMBDA_LARGEST_MB = 10_240
+"""Memory of the largest function that AWS Lambda has."""
+
 LAMBDA_MB_PER_VCPU = 1769
 """AWS Lambda gives CPU time in proportion to memory: one vCPU for each 1,769 MB."""
 
@@ -24,13 +30,19 @@ def lambda_cpus(memory_mb: int) -> int:
 def usable_cpus() -> int:
     """CPUs that this process may use: its affinity, its cgroup's quota, or its function's memory size."""
     cpus = len(os.sched_getaffinity(0))
-    memory = os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")
-    if memory.isdigit():
-        cpus = min(cpus, lambda_cpus(int(memory)))
+    memory = function_memory()
+    if memory is not None:
+        cpus = min(cpus, lambda_cpus(memory))
     quota = _cgroup_quota(Path("/sys/fs/cgroup"))
     if quota is not None:
         cpus = min(cpus, max(1, round(quota)))
     return max(1, cpus)
+
+
+def function_memory() -> int | None:
+    """MB of the AWS Lambda function that this process is in; None if it is in none."""
+    memory = os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")
+    return int(memory) if memory.isdigit() else None
 
 
 def _cgroup_quota(root: Path) -> float | None:
@@ -81,5 +93,5 @@ class Cost:
 
 
 def lambda_memory(inner_workers: int) -> int:
-    """MB of memory that AWS Lambda sells with so many vCPUs, 10,240 at most."""
-    return min(10240, inner_workers * LAMBDA_MB_PER_VCPU)
+    """MB of memory that AWS Lambda sells with so many vCPUs, `LAMBDA_LARGEST_MB` at most."""
+    return min(LAMBDA_LARGEST_MB, inner_workers * LAMBDA_MB_PER_VCPU)

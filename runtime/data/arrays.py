@@ -10,8 +10,8 @@ import numpy as np
 
 from ..errors import DataError
 from .columns import Column, check_matrix, check_target, choose_columns, column_number, working_dtype
-from .partitioning import bounded_range
-from .source import RowsPartition
+from .partitioning import bounded_range, largest_share
+from .source import Footprint, RowsPartition, row_bytes
 
 
 def ready(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -91,6 +91,11 @@ class ArraySource:
         low, high = bounded_range(self.n_rows, worker, workers, self.bounds)
         X = ready(as_features(self.X[low:high], self.features), self.dtype)
         return RowsPartition(X, None if self.y is None else ready(self.y[low:high], self.dtype), low)
+
+    def footprint(self, workers: int, threads: int) -> Footprint:
+        """What the rows take; whoever spools them knows what it takes to read them there."""
+        rows = largest_share(self.n_rows, workers, self.bounds)
+        return Footprint(rows, rows * row_bytes(self), 0)
 
 
 def describe_array(

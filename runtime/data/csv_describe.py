@@ -10,13 +10,15 @@ import numpy as np
 from ..errors import DataError
 from .columns import Column, choose_columns, listed
 from .csv_fields import check_row, decode, is_number, rows_of, split_line
-from .csv_lines import CsvFile
+from .csv_lines import CsvFile, blocks, count_rows
 from .csv_source import CsvSource
 from .pieces import at_once
 from .store import File
 
 Header = bool | Literal["auto"]
 HEAD_BYTES = 1 << 26
+SAMPLES = 8
+SAMPLE_BYTES = 1 << 15
 BOM = b"\xef\xbb\xbf"
 
 
@@ -52,7 +54,9 @@ def describe_csv(
         line, _, text = head.lines[1 if header else 0]
         check_row(f"{head.path}, line {line}", text, delimiter, width, read, names)
         files.append(CsvFile(head.file, head.lines[0][1] if header else head.start))
-    return CsvSource(tuple(files), width, features, goal, names, delimiter, dtype or np.dtype(np.float64))
+    return CsvSource(
+        tuple(files), width, features, goal, names, delimiter, dtype or np.dtype(np.float64), _line_bytes(files)
+    )
 
 
 class _Head:
@@ -90,6 +94,15 @@ class _Head:
             if len(lines) == 3:
                 break
         return lines
+
+
+def _line_bytes(files: Sequence[CsvFile]) -> float:
+    """Bytes of a row, by samples from all over the files."""
+    total = sum(file.size - file.start for file in files)
+    starts = range(0, total, max(1, total // SAMPLES))
+    sample = [next(blocks(files, low, None, SAMPLE_BYTES)) for low in starts]
+    texts = [lines.raw for lines in at_once(lambda block: block.read(), sample)]
+    return sum(map(len, texts)) / max(1, sum(map(count_rows, texts)))
 
 
 def _names(head: _Head) -> tuple[str, ...]:

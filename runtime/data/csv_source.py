@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +16,7 @@ from .csv_lines import Block, CsvFile, Lines, blocks, count_rows, cut_rows, shar
 from .csv_parse import Layout, Parser
 from .partitioning import aligned_range, check_worker
 from .pieces import PIECE_BYTES, ahead
-from .source import OfFiles
+from .source import Footprint, OfFiles, row_bytes
 
 BLOCK_BYTES = 1 << 22
 """Bytes that one thread parses at a time: few enough for its columns to be near while they are transposed."""
@@ -28,6 +29,12 @@ MOST_BYTES = 1 << 24
 
 LEAST_BYTES = 1 << 19
 """Bytes of a block at least, where a small share is cut so that every thread gets some blocks."""
+
+IN_MEMORY = 4
+"""Blocks in memory for each thread: those that are read, that wait, and that are parsed, with their columns."""
+
+LIBRARY_BYTES = 40 << 20
+"""Bytes of pyarrow."""
 
 SLACK = 1.5
 """Room for so many times the rows that are still to come, as the lines so far have it."""
@@ -53,6 +60,8 @@ class CsvSource(OfFiles):
         What is between two fields.
     dtype : dtype
         Of what is read, float32 or float64.
+    line_bytes : float
+        Bytes of a row, as some lines have it.
     """
 
     files: tuple[CsvFile, ...]
@@ -62,6 +71,7 @@ class CsvSource(OfFiles):
     names: tuple[str, ...] | None
     delimiter: str
     dtype: np.dtype
+    line_bytes: float
 
     n_rows = None
     in_memory = False
@@ -80,11 +90,7 @@ class CsvSource(OfFiles):
         """Parse the lines that start in the worker's share of the bytes, each read once."""
         check_worker(worker, workers)
         low, high = share(self.files, worker, workers)
-        size = min(
-            max(PIECE_BYTES if self.is_shared else BLOCK_BYTES, COLUMN_BYTES * self.width),
-            MOST_BYTES,
-            max((high - low) // (4 * threads), LEAST_BYTES),
-        )
+        size = self._block_bytes(high - low, threads)
         partition = CsvPartition(self, worker, low, high, threads)
         # Threads of their own read and parse: the ones wait for the disk or the network, the others work.
         with ThreadPoolExecutor(threads) as readers, ThreadPoolExecutor(threads) as parsers:
@@ -92,6 +98,25 @@ class CsvSource(OfFiles):
                 partition.parse(lines, rows, parsers)
             partition.settle()
         return partition
+
+    def footprint(self, workers: int, threads: int) -> Footprint:
+        """What the rows may take, and the blocks that are read and parsed meanwhile."""
+        low, high = share(self.files, workers - 1, workers)
+        rows = math.ceil((high - low) / self.line_bytes) + _rows.CHUNK
+        return Footprint(
+            rows,
+            rows * row_bytes(self),
+            IN_MEMORY * threads * self._block_bytes(high - low, threads),
+            LIBRARY_BYTES + self.store_bytes,
+        )
+
+    def _block_bytes(self, share: int, threads: int) -> int:
+        """Bytes that one thread parses at a time, of a share of so many."""
+        return min(
+            max(PIECE_BYTES if self.is_shared else BLOCK_BYTES, COLUMN_BYTES * self.width),
+            MOST_BYTES,
+            max(share // (4 * threads), LEAST_BYTES),
+        )
 
 
 def _counted(block: Block) -> tuple[Lines, int]:

@@ -14,9 +14,9 @@ from .arrays import as_array, as_features, ready
 from .columns import Column, check_matrix, check_target, choose_columns, column_number, working_dtype
 from .npy_fetch import Goal, fetch
 from .npy_file import NpyFile, describe_file
-from .partitioning import bounded_range
-from .pieces import at_once
-from .source import OfFiles, RowsPartition
+from .partitioning import bounded_range, largest_share
+from .pieces import PIECE_BYTES, at_once
+from .source import Footprint, OfFiles, RowsPartition, row_bytes
 from .store import File
 
 COPY_ROWS = 16_384
@@ -81,6 +81,18 @@ class NpySource(OfFiles):
             X = np.empty((high - low, self.n_features), self.dtype)
             _copy(parts, self.features, X, threads)
         return RowsPartition(X, self._target(low, high, parts), low)
+
+    def footprint(self, workers: int, threads: int) -> Footprint:
+        """What the rows take, and the bytes of files that hold more, or other, than what is wanted."""
+        rows = largest_share(self.n_rows, workers, self.bounds)
+        first = self.files[0]
+        same = self.features is None and not first.by_column and first.dtype == self.dtype
+        if self.is_shared:
+            reading = 0 if same and not isinstance(self.target, int) else threads * PIECE_BYTES
+        else:
+            # Of mapped files all pages are read, whatever is wanted of them.
+            reading = 0 if same and len(self.files) == 1 else rows * first.shape[1] * first.dtype.itemsize
+        return Footprint(rows, rows * row_bytes(self), reading, self.store_bytes)
 
     def _fetch(self, low: int, high: int, threads: int) -> RowsPartition:
         X = np.empty((high - low, self.n_features), self.dtype)

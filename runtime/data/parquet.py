@@ -14,9 +14,9 @@ import numpy as np
 from ..errors import DataError
 from .arrow_values import arrow_values
 from .columns import Column, choose_columns, column_number, listed, working_dtype
-from .partitioning import bounded_range
+from .partitioning import bounded_range, largest_share
 from .pieces import at_once
-from .source import OfFiles, RowsPartition
+from .source import Footprint, OfFiles, RowsPartition, row_bytes
 from .store import File
 
 FOOTER_BYTES = 1 << 16
@@ -27,16 +27,21 @@ GAP_BYTES = 1 << 16
 """Bytes between two columns that are rather read than left out by a second read."""
 BATCH_BYTES = 1 << 20
 """Bytes of the rows that are decoded at a time: few enough to stay in the cache while they are transposed."""
+COLUMN_BYTES = 96 << 10
+"""Bytes that Arrow takes for each column that it reads at a time, beside what it reads."""
+LIBRARY_BYTES = 40 << 20
+"""Bytes of pyarrow."""
 
 _import = threading.Lock()
 
 
 @dataclass(frozen=True)
 class ParquetFile:
-    """A file, and the rows of each of its row groups."""
+    """A file, the rows of each of its row groups, and how many bytes are read of the largest of these."""
 
     file: File
     groups: tuple[int, ...]
+    largest: int
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,14 @@ class ParquetSource(OfFiles):
             list(pool.map(lambda job: job.decode(low, X, y), jobs))
         return RowsPartition(X, y, low)
 
+    def footprint(self, workers: int, threads: int) -> Footprint:
+        """What the rows take, and the compressed columns that are decoded at a time."""
+        rows, columns = largest_share(self.n_rows, workers), self.n_features + self.has_target
+        groups, size = sum(len(file.groups) for file in self.files), max(file.largest for file in self.files)
+        at_once = _columns_at_once(columns, size, -(-groups // workers), threads)
+        reading = threads * (2 * size * at_once // columns + at_once * COLUMN_BYTES)
+        return Footprint(rows, rows * row_bytes(self), reading, LIBRARY_BYTES + self.store_bytes)
+
     def _jobs(self, low: int, high: int, threads: int) -> Iterator[_Job]:
         """Row groups that hold the rows ``low`` to ``high``, by some of their columns."""
         groups = []
@@ -103,10 +116,15 @@ class ParquetSource(OfFiles):
         columns += [] if self.target is None else [(self.target, None)]
         for footer, number, start, first, stop in groups:
             size = sum(last - begin for begin, last in footer.ranges(number, [name for name, _ in columns]))
-            parts = max(-(-4 * threads // len(groups)), -(-size // JOB_BYTES))
-            step = -(-len(columns) // min(parts, len(columns)))
+            step = _columns_at_once(len(columns), size, len(groups), threads)
             for at in range(0, len(columns), step):
                 yield _Job(footer, number, tuple(columns[at : at + step]), start, first, stop)
+
+
+def _columns_at_once(columns: int, size: int, groups: int, threads: int) -> int:
+    """Of a row group of ``size`` bytes, one of ``groups``, the columns of one job."""
+    parts = max(-(-4 * threads // groups), -(-size // JOB_BYTES), 1)
+    return -(-columns // min(parts, columns))
 
 
 @dataclass(frozen=True)
@@ -214,6 +232,12 @@ class _Footer:
             )
         return np.dtype(kind.to_pandas_dtype())
 
+    def largest(self, names: Sequence[str]) -> int:
+        """Bytes of some columns of the row group that has the most rows."""
+        if not self.groups:
+            return 0
+        return sum(end - begin for begin, end in self.ranges(int(np.argmax(self.groups)), names))
+
     def ranges(self, group: int, names: Sequence[str]) -> list[tuple[int, int]]:
         """Where the bytes of some columns of a row group begin and end, neighbours together."""
         about = self.metadata.row_group(group)
@@ -292,7 +316,7 @@ def describe_parquet(
         raise DataError(f"{first.path} has no rows; at least one is needed")
     stored = [[working_dtype(footer.dtype(name), footer.path) for name in read] for footer in footers]
     return ParquetSource(
-        tuple(ParquetFile(footer.file, footer.groups) for footer in footers),
+        tuple(ParquetFile(footer.file, footer.groups, footer.largest(read)) for footer in footers),
         tuple(names[number] for number in features),
         None if goal is None else names[goal],
         dtype or np.result_type(*(kind for kinds in stored for kind in kinds[: len(features)])),

@@ -44,6 +44,11 @@ def row_range(n: int, worker: int, workers: int) -> tuple[int, int]:
     return bounds[worker], bounds[worker + 1]
 
 
+def largest_share(n: int, workers: int, bounds: Sequence[int] | None = None) -> int:
+    """Rows of the worker that has the most."""
+    return max(high - low for low, high in pairwise(_rows.cut_chunks(n, workers) if bounds is None else bounds))
+
+
 def bounded_range(n: int, worker: int, workers: int, bounds: Sequence[int] | None) -> tuple[int, int]:
     """`row_range`, or the worker's share of explicit ``bounds``, which must be valid for ``n`` rows."""
     if bounds is None:

@@ -35,6 +35,28 @@ class Partition(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class Footprint:
+    """Memory that the worker with the most rows needs for them.
+
+    Attributes
+    ----------
+    rows : int
+        How many it has; of CSV, whose rows nobody has counted, about so many.
+    held : int
+        Bytes of its features and target; of mapped files what is read of them.
+    reading : int
+        Bytes beside these while it reads them.
+    libraries : int
+        Bytes of the code that reads them.
+    """
+
+    rows: int
+    held: int
+    reading: int
+    libraries: int = 0
+
+
 @runtime_checkable
 class Source(Protocol):
     """A data set. Small and picklable (unless ``in_memory``): the client makes it, every worker reads it."""
@@ -70,6 +92,14 @@ class Source(Protocol):
     def read(self, worker: int, workers: int, threads: int) -> Partition:
         """Read the share of one worker, ``0 <= worker < workers``, on ``threads`` threads."""
 
+    def footprint(self, workers: int, threads: int) -> Footprint:
+        """What the worker with the most rows needs to read them on ``threads`` threads, and to hold them."""
+
+
+def row_bytes(source: Source) -> int:
+    """Bytes of a row's features and target, once they are read."""
+    return (source.n_features + source.has_target) * source.dtype.itemsize
+
 
 class OfFiles:
     """What all sources of files have in common."""
@@ -86,6 +116,11 @@ class OfFiles:
     def has_target(self) -> bool:
         """Whether there is a target."""
         return self.target is not None
+
+    @property
+    def store_bytes(self) -> int:
+        """Bytes of the code that reads from the files' stores."""
+        return max(item.file.store.library_bytes for item in self.files)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,8 +13,8 @@ import numpy as np
 
 from .. import rows as _rows
 from ..errors import DataError
-from .partitioning import bounded_range
-from .source import RowsPartition
+from .partitioning import bounded_range, largest_share
+from .source import Footprint, RowsPartition, row_bytes
 from .spool import as_source, read_all
 
 PART_BYTES = 1 << 26
@@ -112,6 +112,11 @@ class StorageNpySource:
             with ThreadPoolExecutor(threads) as pool:
                 list(pool.map(lambda job: self._get(storage, *job), ranges))
         return RowsPartition(X, y, low)
+
+    def footprint(self, workers: int, threads: int) -> Footprint:
+        """What the rows take, and the bodies that are copied to where they belong."""
+        rows = largest_share(self.n_rows, workers, self.bounds)
+        return Footprint(rows, rows * row_bytes(self), threads * GET_BYTES)
 
     def _get(self, storage: Any, key: str, offset: int, out: np.ndarray) -> None:
         """Fill ``out`` with the bytes from ``offset`` of an object."""

@@ -30,6 +30,10 @@ class Store(Protocol):
     def is_shared(self) -> bool:
         """Whether functions on other machines see the same files."""
 
+    @property
+    def library_bytes(self) -> int:
+        """Bytes of memory that the code takes which it needs to read."""
+
     def expand(self, pattern: str) -> list[File]:
         """The files that ``pattern`` stands for, sorted by name; at least one."""
 
@@ -87,6 +91,7 @@ class LocalFiles:
     """Files of this machine, by absolute path."""
 
     is_shared = False
+    library_bytes = 0
 
     def expand(self, pattern: str) -> list[File]:
         """The file itself if there is one, else the sorted matches of the glob."""

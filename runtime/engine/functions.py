@@ -18,6 +18,7 @@ from lithops import FunctionExecutor
 from ..channel.control import Status
 from ..errors import RunError
 from ..private import write_private
+from ..resources import lambda_cpus, usable_cpus
 from .worker import Job, work
 
 
@@ -62,12 +63,19 @@ class Functions:
         self.memory_mb: int | None = None if self.is_local else config.get("runtime_memory")
         limits = (config.get("runtime_timeout"), executor.config.get("lithops", {}).get("execution_timeout"))
         self.time_limit = min((float(limit) for limit in limits if limit), default=math.inf)
+        self._cpus = config.get("runtime_cpu")
         self._at_once = config.get("worker_processes") if self.is_local else None
         if self._at_once is not None and self._at_once < workers:
             raise RunError(
                 f"workers={workers}, but this localhost executor runs {self._at_once} at a time, and all workers "
                 f"of a run must run together: create it with worker_processes={workers}, or pass executor=None"
             )
+
+    def cpus(self, memory_mb: int | None) -> int:
+        """How many CPUs a function of so many MB has, as far as that is known."""
+        if self._cpus:
+            return max(1, round(float(self._cpus)))
+        return usable_cpus() if memory_mb is None else lambda_cpus(memory_mb)
 
     def address(self, url: str) -> str | Path:
         """The URL of the run's Redis as jobs carry it: on this machine in a private file.

@@ -28,6 +28,7 @@ from ..target import MixedTargetsWarning, mixture, shown
 from .checkpoint import Checkpoints, first_envelope
 from .crew import Crew
 from .functions import Functions, is_local
+from .memory_plan import MemoryPlan, plan_functions, plan_memory
 from .options import RunOptions
 from .outcome import Outcome, WorkerReport, gather
 from .worker import Job
@@ -47,6 +48,7 @@ def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options:
         url, directory = stack.enter_context(_redis(options))
         check_server(url)
         functions = Functions(options.executor, workers, directory, stack)
+        plan = _plan(source, algorithm, functions, options)
         if source.in_memory or not (source.is_shared or functions.is_local):
             source = stack.enter_context(_spooled(source, functions.executor, directory, name))
         checkpoints = Checkpoints(name, options)
@@ -72,7 +74,7 @@ def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options:
         checkpoints.remove()
     emit(options.callbacks, RunEnded(first.run, None))
     seconds = time.perf_counter() - start
-    return gather(first.run, envelope["state"], reports, launched, seconds, functions.memory_mb)
+    return gather(first.run, envelope["state"], reports, launched, seconds, plan)
 
 
 def _run(
@@ -100,6 +102,16 @@ def _run(
                 control.abort(error)
                 emit(options.callbacks, RunEnded(first.run, f"{type(error).__name__}: {error}"))
                 raise
+
+
+def _plan(source: Source, algorithm: Algorithm, functions: Functions, options: RunOptions) -> MemoryPlan:
+    """The memory of a worker, which its function must have."""
+
+    def plan(workers: int, memory_mb: int | None) -> MemoryPlan:
+        inner_workers = options.inner_workers_on(functions.cpus(memory_mb))
+        return plan_memory(source, algorithm, workers, inner_workers, memory_mb)
+
+    return plan_functions(plan, options.workers, functions.memory_mb)
 
 
 @contextmanager

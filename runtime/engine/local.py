@@ -14,9 +14,11 @@ from ..channel import LocalChannel
 from ..data import Source
 from ..events import IterationDone, RunEnded, RunStarted, WorkersJoined, emit
 from ..inner import make_inner
-from ..memory import forget_peak
+from ..memory import forget_peak, peak_bytes
+from ..resources import function_memory, usable_cpus
 from ..trace import Trace
 from .checkpoint import Checkpoints, first_envelope
+from .memory_plan import BASE_BYTES, MemoryPlan, plan_functions, plan_memory
 from .options import RunOptions
 from .outcome import Outcome, WorkerReport, gather
 
@@ -40,6 +42,19 @@ class _Announcing(LocalChannel):
         return reached, state, done
 
 
+def _plan(source: Source, algorithm: Algorithm, options: RunOptions) -> MemoryPlan | None:
+    """The memory that this process will need, which its function must have; rows in memory are there already."""
+    if source.in_memory:
+        return None
+    base = max(peak_bytes(), BASE_BYTES)
+
+    def plan(workers: int, memory_mb: int | None) -> MemoryPlan:
+        inner_workers = options.inner_workers_on(usable_cpus())
+        return plan_memory(source, algorithm, workers, inner_workers, memory_mb, base)
+
+    return plan_functions(plan, 1, function_memory())
+
+
 def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options: RunOptions) -> Outcome:
     """Run ``algorithm`` over ``source`` in this process; see `biglambda.runtime.engine.run`."""
     forget_peak()
@@ -49,6 +64,7 @@ def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options:
     first = first_envelope(algorithm, source, options, options.redis)
     checkpoints = Checkpoints(name, options)
     checkpoints.try_out()
+    plan = _plan(source, algorithm, options)
     emit(callbacks, RunStarted(name, 1, options.inner, algorithm.total_iterations))
 
     def announce(iteration: int, envelope: State) -> None:
@@ -68,4 +84,4 @@ def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options:
     done = WorkerReport(name, 0, len(rows), inner.workers, memory, trace, algorithm.target(), started)
     checkpoints.remove()
     emit(callbacks, RunEnded(name, None))
-    return gather(name, state, [done], started, time.perf_counter() - start)
+    return gather(name, state, [done], started, time.perf_counter() - start, plan)

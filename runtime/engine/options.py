@@ -78,6 +78,12 @@ class RunOptions:
         """Whether the run stays in this process, so that nothing is launched for it."""
         return self.executor is None and self.workers == 1
 
+    def inner_workers_on(self, cpus: int) -> int:
+        """Inner workers of a function that has so many CPUs."""
+        if self.inner == "serial":
+            return 1
+        return cpus if isinstance(self.inner_workers, str) else int(self.inner_workers)
+
     def __post_init__(self) -> None:
         workers = self.workers
         if (

@@ -10,9 +10,10 @@ import numpy as np
 
 from ..algorithm import State
 from ..memory import peak_bytes
-from ..resources import Cost, lambda_memory
+from ..resources import MB, Cost, lambda_memory
 from ..target import Target, Targets, grouped
 from ..trace import Trace
+from .memory_plan import MemoryPlan
 
 KINDS = ("launch", "load", "compute", "push", "wait", "update")
 
@@ -69,12 +70,15 @@ class RunTrace:
         Seconds from the launch until the results were in.
     workers : tuple of WorkerReport
         Each worker's breakdown, without its rows.
+    projected : int or None
+        Bytes of memory that a worker was expected to use at most; None for rows that were in memory already.
     """
 
     run: str
     launch: float
     seconds: float
     workers: tuple[WorkerReport, ...]
+    projected: int | None
 
     def breakdown(self) -> dict[str, float]:
         """Seconds by kind (launch, load, compute, push, wait, update), as the mean over the workers."""
@@ -97,10 +101,11 @@ class RunTrace:
 
     def __repr__(self) -> str:
         parts = ", ".join(f"{kind} {seconds:.3f}" for kind, seconds in self.breakdown().items())
+        planned = "" if self.projected is None else f" ({self.projected / MB:,.0f} projected)"
         on = " and ".join(target.name for target in self.targets)
         return (
             f"RunTrace({self.seconds:.3f} s, {len(self.workers)} workers on {on}, at most "
-            f"{self.peak / 1e6:,.0f} MB each; mean seconds: {parts})"
+            f"{self.peak / MB:,.0f} MB each{planned}; mean seconds: {parts})"
         )
 
 
@@ -120,7 +125,7 @@ def gather(
     reports: list[WorkerReport],
     launched: float,
     seconds: float,
-    memory_mb: int | None = None,
+    plan: MemoryPlan | None,
 ) -> Outcome:
     """Put the workers' reports together, in the order of the rows; of those that left, only what they cost."""
     everybody, of = reports, {one.worker: one for one in reports if not one.left}  # of some there may be two
@@ -129,6 +134,8 @@ def gather(
     for one in reports:
         one.memory = {}
     launch = max(0.0, max(one.started for one in reports) - launched)
-    memory_mb = memory_mb or lambda_memory(max(one.inner_workers for one in reports))
+    has = None if plan is None else plan.memory_mb
+    memory_mb = has or lambda_memory(max(one.inner_workers for one in reports))
+    projected = None if plan is None else plan.peak
     cost = Cost(sum(one.ended - one.started for one in everybody), memory_mb)
-    return Outcome(state, memory, RunTrace(run, launch, seconds, tuple(reports)), cost)
+    return Outcome(state, memory, RunTrace(run, launch, seconds, tuple(reports), projected), cost)
