@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import DataError
 from .columns import Column, choose_columns, listed
 from .csv_fields import check_row, decode, is_number, rows_of, split_line
-from .csv_lines import CsvFile, blocks, count_rows
+from .csv_lines import CsvFile, Lines, count_rows, pieces, whole_lines
 from .csv_source import CsvSource
 from .pieces import at_once
 from .store import File
@@ -99,9 +99,13 @@ class _Head:
 def _line_bytes(files: Sequence[CsvFile]) -> float:
     """Bytes of a row, by samples from all over the files."""
     total = sum(file.size - file.start for file in files)
-    starts = range(0, total, max(1, total // SAMPLES))
-    sample = [next(blocks(files, low, None, SAMPLE_BYTES)) for low in starts]
-    texts = [lines.raw for lines in at_once(lambda block: block.read(), sample)]
+
+    def sample(low: int) -> list[Lines]:
+        read = pieces(files, low, min(low + SAMPLE_BYTES, total), SAMPLE_BYTES)
+        return list(whole_lines((piece, piece.read()) for piece in read))
+
+    samples = at_once(sample, range(0, total, max(SAMPLE_BYTES, total // SAMPLES)))
+    texts = [lines.raw for some in samples for lines in some]
     return sum(map(len, texts)) / max(1, sum(map(count_rows, texts)))
 
 

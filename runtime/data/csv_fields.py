@@ -13,6 +13,8 @@ NUMBER = re.compile(
 )
 """What Arrow's parser takes for a floating-point number."""
 
+Raw = bytes | bytearray | memoryview
+
 LINE = re.compile(rb"([^\r\n]*)(\r\n|\n|\r|$)")
 
 
@@ -47,16 +49,16 @@ def split_fields(line: str, delimiter: str) -> list[str] | None:
         position = stop + 1
 
 
-def rows_of(raw: bytes | bytearray) -> Iterator[tuple[int, int, bytes | bytearray]]:
+def rows_of(raw: Raw) -> Iterator[tuple[int, int, Raw]]:
     """For each line that is not blank its number within ``raw``, from 0, where the next one starts, its bytes."""
     for number, match in enumerate(LINE.finditer(raw)):
         if match[1]:
             yield number, match.end(), match[1]
 
 
-def decode(line: bytes | bytearray) -> str:
+def decode(line: Raw) -> str:
     """The text of a line; bytes that are not UTF-8 become replacement characters, which are no numbers."""
-    return line.decode("utf-8", "replace")
+    return str(line, "utf-8", "replace")
 
 
 def split_line(where: str, text: str, delimiter: str) -> list[str]:

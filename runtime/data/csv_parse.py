@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import DataError
 from .arrow_values import arrow_values
-from .csv_fields import check_row, decode, rows_of
+from .csv_fields import Raw, check_row, decode, rows_of
 from .csv_lines import Lines, count_lines
 
 ARROW_BYTES = 2**31 - 2
@@ -75,10 +75,10 @@ class Parser:
         if y is not None:
             y[:] = self._values(columns[-1])
 
-    def _columns(self, raw: bytes | bytearray, rows: int) -> Sequence[Any] | None:
+    def _columns(self, raw: Raw, rows: int) -> Sequence[Any] | None:
         # Arrow drops a byte order mark at the start of what it is given. In the middle of a file it belongs to a
         # field, wherever the blocks are cut; a blank line before it is dropped instead.
-        text = b"\n" + raw if raw.startswith(b"\xef\xbb\xbf") else raw
+        text = b"\n" + raw if raw[:3] == b"\xef\xbb\xbf" else raw
         options = self._csv.ReadOptions(use_threads=False, block_size=len(text) + 1, column_names=self._names)
         try:
             table = self._csv.read_csv(

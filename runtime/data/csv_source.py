@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import rows as _rows
 from ..errors import DataError
-from .csv_lines import Block, CsvFile, Lines, blocks, count_rows, cut_rows, share
+from .csv_lines import CsvFile, Lines, Piece, count_rows, cut_rows, pieces, share, whole_lines
 from .csv_parse import Layout, Parser
 from .partitioning import aligned_range, check_worker
 from .pieces import PIECE_BYTES, ahead
@@ -94,7 +94,8 @@ class CsvSource(OfFiles):
         partition = CsvPartition(self, worker, low, high, threads)
         # Threads of their own read and parse: the ones wait for the disk or the network, the others work.
         with ThreadPoolExecutor(threads) as readers, ThreadPoolExecutor(threads) as parsers:
-            for lines, rows in ahead(readers, _counted, blocks(self.files, low, high, size), 2 * threads):
+            read = ahead(readers, _read, pieces(self.files, low, high, size), threads)
+            for lines, rows in ahead(parsers, _counted, whole_lines(read), threads):
                 partition.parse(lines, rows, parsers)
             partition.settle()
         return partition
@@ -112,15 +113,19 @@ class CsvSource(OfFiles):
 
     def _block_bytes(self, share: int, threads: int) -> int:
         """Bytes that one thread parses at a time, of a share of so many."""
-        return min(
+        wanted = min(
             max(PIECE_BYTES if self.is_shared else BLOCK_BYTES, COLUMN_BYTES * self.width),
             MOST_BYTES,
             max(share // (4 * threads), LEAST_BYTES),
         )
+        return 1 << (wanted.bit_length() - 1)
 
 
-def _counted(block: Block) -> tuple[Lines, int]:
-    lines = block.read()
+def _read(piece: Piece) -> tuple[Piece, bytearray]:
+    return piece, piece.read()
+
+
+def _counted(lines: Lines) -> tuple[Lines, int]:
     return lines, count_rows(lines.raw)
 
 
@@ -134,7 +139,7 @@ class CsvPartition:
     def __init__(self, source: CsvSource, worker: int, low: int, high: int, threads: int) -> None:
         self.count = 0
         self._source, self._worker, self._bytes, self._stop = source, worker, high - low, high
-        self._read, self._most_waiting = 0, 2 * threads
+        self._read, self._most_waiting = 0, threads
         self._X = np.empty((0, source.n_features), source.dtype)
         self._y = np.empty(0, source.dtype) if source.has_target else None
         layout = Layout(source.width, source.features, source.target, source.names, source.delimiter, source.dtype)
@@ -183,19 +188,20 @@ class CsvPartition:
         return *self._rows_at(low - offset, high - low), low
 
     def _extend(self, extra: int) -> None:
-        """Parse the first ``extra`` rows behind the own range, which may lie in several blocks and files."""
+        """Parse the first ``extra`` rows behind the own range, which may lie in several pieces and files."""
+        if extra <= 0:
+            return
         source, start = self._source, self.count
-        for block in blocks(source.files, self._stop, None, LEAST_BYTES):
-            if extra <= 0:
-                return
-            lines, rows = _counted(block)
+        read = map(_read, pieces(source.files, self._stop, None, LEAST_BYTES))
+        for lines, rows in map(_counted, whole_lines(read)):
             if rows > extra:
                 lines, rows = replace(lines, raw=cut_rows(lines.raw, extra)), extra
             self._parser.parse(lines, rows, *self._rows_at(start, rows))
             start += rows
             extra -= rows
-        if extra > 0:
-            raise DataError(
-                f"{source.files[-1].path} ended {extra} rows before the counts say that it does; files must not "
-                "change during a run"
-            )
+            if not extra:
+                return
+        raise DataError(
+            f"{source.files[-1].path} ended {extra} rows before the counts say that it does; files must not "
+            "change during a run"
+        )
