@@ -36,12 +36,18 @@ class Goal:
     y: np.ndarray | None = None
     target: int | None = None
 
+    def takes_bytes_of(self, file: NpyFile) -> bool:
+        """Whether the rows of a file go there as they are stored."""
+        plain = self.features is None and self.target is None and not file.by_column
+        return plain and file.dtype == self.X.dtype
+
+    def take_bytes(self, file: NpyFile, start: int, part: slice) -> None:
+        """Fetch bytes from ``start`` of a file to those of ``X``."""
+        file.file.store.read_into(file.file, start, self.X.reshape(-1).view(np.uint8).data[part])
+
     def take_rows(self, file: NpyFile, row: int, part: slice) -> None:
         """Fetch the rows from ``row`` of a file that has them one after another."""
-        X, width = self.X[part], file.shape[1] if len(file.shape) > 1 else 1
-        if self.features is None and self.target is None and file.dtype == X.dtype:
-            _read(file, row * width, X)
-            return
+        X, width = self.X[part], _width(file)
         rows = np.empty((len(X), width), file.dtype)
         _read(file, row * width, rows)
         X[...] = as_features(rows, self.features)
@@ -75,8 +81,13 @@ def _jobs(files: Sequence[NpyFile], low: int, goal: Goal) -> Iterator[Callable[[
     for file in files:
         rows = file.shape[0]
         first, last = max(base, 0), min(base + rows, len(goal.X))
-        if not file.by_column or len(file.shape) == 1:
-            for part in _parts(first, last, file.dtype.itemsize * math.prod(file.shape[1:])):
+        row_bytes = file.dtype.itemsize * _width(file)
+        if goal.takes_bytes_of(file):
+            shift = file.offset - base * row_bytes  # from a byte of X to that of the file
+            for low, high in _pieces(shift + first * row_bytes, shift + last * row_bytes):
+                yield partial(goal.take_bytes, file, low, slice(low - shift, high - shift))
+        elif not file.by_column:
+            for part in _parts(first, last, row_bytes):
                 yield partial(goal.take_rows, file, part.start - base, part)
         else:
             wanted = range(file.shape[1]) if goal.features is None else goal.features
@@ -84,6 +95,18 @@ def _jobs(files: Sequence[NpyFile], low: int, goal: Goal) -> Iterator[Callable[[
                 for part in _parts(first, last, file.dtype.itemsize):
                     yield partial(goal.take_column, file, part.start - base, part, column)
         base += rows
+
+
+def _width(file: NpyFile) -> int:
+    return math.prod(file.shape[1:])
+
+
+def _pieces(low: int, high: int) -> Iterator[tuple[int, int]]:
+    """Ranges of bytes that end at multiples of `PIECE_BYTES`, as those who serve a file store it."""
+    while low < high:
+        end = min((low // PIECE_BYTES + 1) * PIECE_BYTES, high)
+        yield low, end
+        low = end
 
 
 def _parts(first: int, last: int, row_bytes: int) -> Iterator[slice]:

@@ -88,4 +88,4 @@ def _parse_header(file: File, header: BinaryIO) -> NpyFile:
             shape, by_column, dtype = np.lib.format.read_array_header_2_0(header)
         else:
             raise ValueError(f"version {version} of the format, which arrays of numbers do not need")
-    return NpyFile(file, shape, dtype, header.tell(), by_column)
+    return NpyFile(file, shape, dtype, header.tell(), by_column and len(shape) > 1)
