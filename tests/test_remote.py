@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import lithops
 import numpy as np
 import pytest
+from remote_backend import Remote, remote_backend
 
 from benchmarks.s3_server import S3Server
 from biglambda import RunError, fit_kmeans, fit_logistic_regression
@@ -17,25 +16,10 @@ from biglambda.runtime.engine.crew import Attempt
 from biglambda.runtime.engine.worker import Job
 
 
-class Remote:
-    """A localhost executor under another backend's name: real functions and storage, but no shared files."""
-
-    backend = "somewhere"
-
-    def __init__(self, executor: lithops.FunctionExecutor) -> None:
-        self.map, self.wait = executor.map, executor.wait
-        self.storage, self.internal_storage = executor.storage, executor.internal_storage
-        self.config = {**executor.config, "somewhere": {"runtime_memory": 3538}}
-
-
 @pytest.fixture
 def remote() -> Iterator[Remote]:
-    config = {
-        "lithops": {"mode": "localhost", "backend": "localhost", "storage": "localhost", "data_cleaner": False},
-        "localhost": {"version": 1, "runtime": sys.executable, "worker_processes": 3},
-    }
-    with lithops.FunctionExecutor(config=config, log_level=None) as executor:
-        yield Remote(executor)
+    with remote_backend(memory_mb=3538) as backend:
+        yield backend
 
 
 def spooled(remote: Remote) -> list[str]:
