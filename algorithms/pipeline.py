@@ -8,10 +8,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from biglambda.kernels import tally
 from biglambda.kernels import target as compiled_for
 from biglambda.runtime.algorithm import Combine, State
+from biglambda.runtime.info import Kernels
 from biglambda.runtime.rows import Rows
 from biglambda.runtime.target import Target
+
+
+def own_target() -> Target:
+    """What the kernels are compiled for in this process."""
+    own = compiled_for()
+    return Target(own.name, own.family)
+
+
+def own_kernels() -> Kernels:
+    """Where the kernels of this process came from."""
+    found = tally()
+    return Kernels(found.loaded, found.compiled)
 
 
 class Pass(ABC):
@@ -77,8 +91,11 @@ class Pipeline:
 
     def target(self) -> Target:
         """What the kernels are compiled for in this process."""
-        own = compiled_for()
-        return Target(own.name, own.family)
+        return own_target()
+
+    def kernels(self) -> Kernels:
+        """Where the kernels of this process came from."""
+        return own_kernels()
 
     def load(self, rows: Rows) -> None:
         """Compile the kernels of all passes for the rows' shape and dtype, or load them from the cache."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from . import __version__
 from .bench.command import add_arguments, run
+from .image import command as image
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -116,6 +117,14 @@ def _parser() -> argparse.ArgumentParser:
             help="kill workers and cut connections, and compare the bits",
             description="Run fits on this machine whose workers are killed, started twice and cut off from Redis; "
             "the results must have the bits of undisturbed ones.",
+        )
+    )
+
+    image.add_arguments(
+        commands.add_parser(
+            "runtime",
+            help="kernels that are compiled ahead of time, for the image that functions run in",
+            description="The kernels of the image that functions run in, and what this process runs on.",
         )
     )
 

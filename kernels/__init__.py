@@ -15,7 +15,7 @@ from .exact import CHUNK, quantum, quantum_pair
 from .hessian import hessian_product
 from .kmeans import assign, lloyd
 from .logistic import logistic
-from .registry import KERNELS, Kernel, warm
+from .registry import KERNELS, Kernel, Tally, tally, warm
 from .rowwise import linear, min_distance
 from .seeding import race
 from .softmax import softmax
@@ -29,6 +29,7 @@ __all__ = [
     "LIMBS",
     "Kernel",
     "PackedCenters",
+    "Tally",
     "Target",
     "assign",
     "check_csr",
@@ -49,6 +50,7 @@ __all__ = [
     "softmax",
     "softmax_csr",
     "summarize",
+    "tally",
     "target",
     "used",
     "warm",

@@ -19,8 +19,15 @@ from typing import Any
 import numba
 from numba.core import caching, compiler, config, serialize
 
+COMPILE_VARIABLE, NEVER = "BIGLAMBDA_COMPILE", "never"
+"""The environment variable, and its value, with which a kernel that is not in the cache is an error."""
+
 HERE = Path(__file__).resolve().parent
 SOURCE_STAMP = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(HERE.glob("*.py")))).hexdigest()
+
+
+class NotBakedError(RuntimeError):
+    """A kernel would have to be compiled, where that is not allowed."""
 
 
 def folders() -> list[Path]:
@@ -88,6 +95,12 @@ class KernelCache(caching._Cache):
                 with contextlib.suppress(OSError, EOFError, pickle.UnpicklingError):
                     payload = pickle.loads((folder / file).read_bytes())
                     return compiler.CompileResult._rebuild(target_context, *payload)
+        if os.environ.get(COMPILE_VARIABLE) == NEVER:
+            raise NotBakedError(
+                f"refusing to compile the kernel {self._name} for {config.CPU_NAME or 'this CPU'}: "
+                f"{COMPILE_VARIABLE}={NEVER}, and {', '.join(map(str, folders()))} have no code of it that fits. "
+                "Build the image again: biglambda runtime bake compiles what this version needs"
+            )
         return None
 
     def save_overload(self, sig: Any, data: Any) -> None:

@@ -159,6 +159,35 @@ def kernel(*arguments: Any, returns: Any = types.void, dtypes: Iterable[Any] = D
     return declare
 
 
+@dataclass(frozen=True)
+class Tally:
+    """Where the kernels that this process has used came from.
+
+    Attributes
+    ----------
+    loaded : int
+        How many from the cache, each dtype counted.
+    compiled : int
+        How many had to be compiled.
+    """
+
+    loaded: int
+    compiled: int
+
+
+def tally() -> Tally:
+    """Where the kernels that this process has used came from."""
+    stats = [dispatcher.stats for kernel in KERNELS.values() for dispatcher in tuple(kernel._ready.values())]
+    return Tally(
+        sum(sum(one.cache_hits.values()) for one in stats), sum(sum(one.cache_misses.values()) for one in stats)
+    )
+
+
+def specialisations() -> int:
+    """How many kernels there are, each dtype counted."""
+    return sum(len(kernel.signatures) for kernel in KERNELS.values())
+
+
 def warm(*names: str, dtypes: Iterable[Any] = DTYPES) -> int:
     """Compile kernels, or load them from the cache, ahead of their first use.
 

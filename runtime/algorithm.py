@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from .info import Kernels
 from .rows import Rows
 from .target import Target
 
@@ -54,6 +55,9 @@ class Algorithm(Protocol):
 
     def target(self) -> Target:
         """What `partial` is compiled for in this process."""
+
+    def kernels(self) -> Kernels:
+        """Where the compiled code came from that this process has used so far."""
 
     def load(self, rows: Rows) -> None:
         """Compile, or load from the cache, what `partial` needs; called once, before the first iteration."""
