@@ -26,7 +26,7 @@ BLOCK = 1 << 18
 """Values that have a checksum together, so that a few can be read, and checked, without all of a part."""
 
 MOST_BYTES = 1 << 26
-"""Of a manifest: that of a million parts is smaller."""
+"""Of a manifest: one of 10,000 parts with 10**12 values together has fewer."""
 
 MOST_ROWS = 1 << 48
 """A number of rows beyond this is no such number."""
