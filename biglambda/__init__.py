@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .algorithms.kmeans import KMeansResult, fit_kmeans
+    from .algorithms.labels import load_labels
     from .algorithms.logistic import LogisticRegressionResult, fit_logistic_regression
     from .runtime.callbacks import EventLog, JsonLines
     from .runtime.errors import DataError, RunError
@@ -28,6 +29,7 @@ _HOME = {
     "RunError": "runtime.errors",
     "fit_kmeans": "algorithms.kmeans",
     "fit_logistic_regression": "algorithms.logistic",
+    "load_labels": "algorithms.labels",
 }
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "RunError",
     "fit_kmeans",
     "fit_logistic_regression",
+    "load_labels",
 ]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from biglambda import KMeansResult, LogisticRegressionResult, __version__, fit_kmeans
+from benchmarks.s3_server import BUCKET, S3Server
+from biglambda import KMeansResult, LogisticRegressionResult, __version__, fit_kmeans, load_labels
 
 
 def biglambda(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -49,6 +52,27 @@ def test_kmeans_prints_json_saves_the_model_and_writes_labels(table: Path, tmp_p
     assert KMeansResult.load(tmp_path / "model.npz").inertia == expected.inertia
 
 
+def test_labels_are_stored_and_models_saved_on_s3(table: Path, tmp_path: Path, s3: S3Server) -> None:
+    expected = fit_kmeans(table, 3, seed=1, max_iter=2)
+    fit = ("kmeans", table, "-k", 3, "--seed", 1, "--max-iter", 2)
+    model = f"s3://{BUCKET}/cli/model"
+    printed = json.loads(
+        biglambda(*fit, "--json", "--labels", f"s3://{BUCKET}/cli/", "--save", model, "--workers", 2).stdout
+    )
+    assert printed["saved"] == f"{model}.npz"
+    np.testing.assert_array_equal(load_labels(printed["labels"]), expected.labels)
+    np.testing.assert_array_equal(KMeansResult.load(model).labels, expected.labels)
+    (name,) = re.findall("labels in (.*)", biglambda(*fit, "--labels", tmp_path).stdout)
+    np.testing.assert_array_equal(load_labels(name), expected.labels)
+    biglambda(*fit, "--labels", f"s3://{BUCKET}/cli/labels.npy")
+    body = s3.client.get_object(Bucket=BUCKET, Key="cli/labels.npy")["Body"].read()
+    np.testing.assert_array_equal(np.load(io.BytesIO(body)), expected.labels)
+    for option, place in (("--save", "s3://absent/x"), ("--labels", "s3://absent/x.npy")):
+        assert "there is no such bucket" in biglambda(*fit, option, place, code=1).stderr
+    keys = [item["Key"] for item in s3.client.list_objects_v2(Bucket=BUCKET, Prefix="cli")["Contents"]]
+    assert not [key for key in keys if key.endswith(".try")]
+
+
 def test_workers_on_this_machine_give_the_same_json(table: Path) -> None:
     outs = [
         json.loads(biglambda("kmeans", table, "-k", 3, "--seed", 1, "--json", "--workers", workers).stdout)
@@ -80,9 +104,11 @@ def test_errors_are_one_line_without_a_traceback(table: Path) -> None:
     assert "nowhere.csv" in done.stderr
     assert done.stderr.count("\n") == 1
     assert "zzz" in biglambda("kmeans", table, "-k", 2, "--columns", "zzz", code=1).stderr
-    for option in ("--save", "--labels"):
+    for option, words in {"--save": "/nowhere does not exist", "--labels": "no such directory"}.items():
         done = biglambda("kmeans", table, "-k", 2, option, "/nowhere/there", code=1)
-        assert "/nowhere does not exist" in done.stderr
+        assert words in done.stderr
+    done = biglambda("kmeans", table, "-k", 2, "--labels", "/nowhere/there.npy", code=1)
+    assert "/nowhere does not exist" in done.stderr
     biglambda("kmeans", table, code=2)
     biglambda(code=2)
 

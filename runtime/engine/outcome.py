@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..algorithm import State
+from ..data import StoredArray
+from ..data.parts import Part
 from ..memory import peak_bytes
 from ..resources import MB, Cost, lambda_memory
 from ..target import Target, Targets, grouped
@@ -30,6 +33,8 @@ class WorkerReport:
         Its number, how many rows it had, its inner workers, its process id.
     memory : dict of str to ndarray
         What was asked for of the values kept for each row.
+    parts : dict of str to Part
+        What it wrote of them instead.
     trace : Trace
         Where its time went.
     target : Target
@@ -51,6 +56,7 @@ class WorkerReport:
     target: Target
     started: float
     left: bool = False
+    parts: dict[str, Part] = field(default_factory=dict)
     ended: float = field(default_factory=time.time)
     process: int = field(default_factory=os.getpid)
     peak: int = field(default_factory=peak_bytes)
@@ -114,9 +120,15 @@ class Outcome:
     """The last state of a run, what its workers kept for each row, and what it took."""
 
     state: State
-    memory: dict[str, np.ndarray]
+    memory: dict[str, np.ndarray | StoredArray]
     trace: RunTrace
     cost: Cost
+
+
+def by_worker(reports: Sequence[WorkerReport]) -> list[WorkerReport]:
+    """One report of each worker that saw the end of the run, in their order."""
+    of = {one.worker: one for one in reports if not one.left}  # of some there may be two
+    return [of[worker] for worker in sorted(of)]
 
 
 def gather(
@@ -128,11 +140,12 @@ def gather(
     plan: MemoryPlan | None,
 ) -> Outcome:
     """Put the workers' reports together, in the order of the rows; of those that left, only what they cost."""
-    everybody, of = reports, {one.worker: one for one in reports if not one.left}  # of some there may be two
-    reports = [of[worker] for worker in sorted(of)]
-    memory = {name: np.concatenate([report.memory[name] for report in reports]) for name in reports[0].memory}
+    everybody, reports = reports, by_worker(reports)
+    memory: dict[str, np.ndarray | StoredArray] = {
+        name: np.concatenate([report.memory[name] for report in reports]) for name in reports[0].memory
+    }
     for one in reports:
-        one.memory = {}
+        one.memory, one.parts = {}, {}
     launch = max(0.0, max(one.started for one in reports) - launched)
     has = None if plan is None else plan.memory_mb
     memory_mb = has or lambda_memory(max(one.inner_workers for one in reports))
