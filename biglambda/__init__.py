@@ -1,6 +1,7 @@
 """Classic machine learning on serverless functions with several vCPUs.
 
-`fit_kmeans` and `fit_logistic_regression` run in this process, or on the functions of a Lithops executor.
+`fit_kmeans` and `fit_logistic_regression` run in this process, or on the functions of a Lithops executor;
+`make_data` makes data sets for them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from .runtime.callbacks import EventLog, JsonLines
     from .runtime.errors import DataError, RunError
     from .runtime.progress import ProgressBar
+    from .synthetic.make import SyntheticData, make_data
 
 __version__ = "0.1.0"
 
@@ -26,8 +28,10 @@ _HOME = {
     "LogisticRegressionResult": "algorithms.logistic",
     "ProgressBar": "runtime.progress",
     "RunError": "runtime.errors",
+    "SyntheticData": "synthetic.make",
     "fit_kmeans": "algorithms.kmeans",
     "fit_logistic_regression": "algorithms.logistic",
+    "make_data": "synthetic.make",
 }
 
 __all__ = [
@@ -38,8 +42,10 @@ __all__ = [
     "LogisticRegressionResult",
     "ProgressBar",
     "RunError",
+    "SyntheticData",
     "fit_kmeans",
     "fit_logistic_regression",
+    "make_data",
 ]
 
 

@@ -109,7 +109,7 @@ class S3Objects:
             if not its.endswith("/") and _matches(its.split("/"), wanted):
                 found[file.name] = file
         if not found:
-            raise DataError(f"no object matches {pattern}")
+            raise MissingError(f"no object matches {pattern}")
         return [found[name] for name in sorted(found)]
 
     def _listed(self, bucket: str, prefix: str) -> Iterator[File]:
@@ -182,7 +182,7 @@ class S3Objects:
             done += len(part)
         return done
 
-    def write(self, name: str, data: bytes) -> None:
+    def write(self, name: str, data: bytes | bytearray) -> None:
         """Write an object, which takes the place of one that is there as a whole."""
         bucket, key = _key(name)
         with self._plain(name):

@@ -31,7 +31,7 @@ class Store(Protocol):
         """Whether functions on other machines see the same files."""
 
     def expand(self, pattern: str) -> list[File]:
-        """The files that ``pattern`` stands for, sorted by name; at least one."""
+        """The files that ``pattern`` stands for, sorted by name; MissingError if there is none."""
 
     def find(self, name: str) -> File:
         """The file of exactly this name; MissingError if there is none."""
@@ -39,8 +39,8 @@ class Store(Protocol):
     def read_into(self, file: File, offset: int, out: memoryview) -> None:
         """Fill ``out`` with the bytes from ``offset`` of a file that is unchanged. Called from several threads."""
 
-    def write(self, name: str, data: bytes) -> None:
-        """Write a small file whole: at no time does anybody see a part of it."""
+    def write(self, name: str, data: bytes | bytearray) -> None:
+        """Write a file whole: at no time does anybody see a part of it."""
 
     def delete(self, name: str) -> None:
         """Delete a file, if it is there."""
@@ -95,7 +95,7 @@ class LocalFiles:
             return [self.find(path)]
         matches = sorted(glob.glob(path, recursive=True))
         if not matches:
-            raise DataError(f"no file matches {path}")
+            raise MissingError(f"no file matches {path}")
         return [self.find(match) for match in matches]
 
     def find(self, name: str) -> File:
@@ -124,7 +124,7 @@ class LocalFiles:
         if done < len(out):
             raise changed(file.name, f"ends after {offset + done:,} bytes, but had {file.size:,} when")
 
-    def write(self, name: str, data: bytes) -> None:
+    def write(self, name: str, data: bytes | bytearray) -> None:
         """Write a file that its owner alone can read; it is on the disk when this returns."""
         try:
             with replaced(Path(name)) as file:
