@@ -12,11 +12,13 @@ from typing import Any
 
 from lithops.wait import ALWAYS
 
+from ..runtime.data import LocalFiles
 from ..runtime.engine.crew import reason
 from ..runtime.engine.functions import Functions, is_local
 from ..runtime.errors import DataError, RunError
 from ..runtime.events import Callback, PartsWritten, WorkerLeft, WorkerLost, emit
 from ..runtime.private import PrivateDirectory
+from .place import Place, Sign
 from .plan import Job, Plan, write_parts
 
 POLL = 0.1  # seconds between looks at the functions; Lithops has nothing to wait on but its own polling
@@ -109,12 +111,15 @@ class Making:
             # They need not run together, so that a user's executor may run fewer at a time.
             at_once = self._n_workers if self._executor is None else 1
             self._functions = Functions(self._executor, at_once, directory, stack)
-            self._follow(self._first_workers())
+            # On this machine in the directory that goes with this process, also when it is killed.
+            place = self._plan.place if directory is None else Place(LocalFiles(), f"{directory}/")
+            self._follow(self._first_workers(stack.enter_context(place.sign())))
 
-    def _first_workers(self) -> list[_Worker]:
+    def _first_workers(self, sign: Sign) -> list[_Worker]:
         parts, workers = range(self._plan.n_parts), self._n_workers
+        limit = self._functions.time_limit
         jobs = [
-            Job(self._plan, parts[number::workers], self._inner_workers, time_limit=self._functions.time_limit)
+            Job(self._plan, parts[number::workers], self._inner_workers, sign, time_limit=limit)
             for number in range(workers)
         ]
         executor, futures = self._functions.launch(jobs, write_parts)

@@ -5,19 +5,34 @@ from __future__ import annotations
 import glob
 import os
 import re
+import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from ..runtime.data import File, LocalFiles, MissingError, Store, store_for
 from ..runtime.data.pieces import at_once
-from ..runtime.errors import DataError
+from ..runtime.errors import DataError, RunError
 
 TRUTH = "truth.npz"
 OURS = re.compile(r"part-\d{5,}\.(npy|csv|parquet)")
 UNFINISHED = re.compile(OURS.pattern + r"\w+\.part")
 """What a killed process leaves of a part that it was writing to a disk."""
+
+
+@dataclass(frozen=True)
+class Sign:
+    """Whether a data set is still wanted: functions have no other word from their client."""
+
+    place: Place
+    name: str
+
+    def check(self) -> None:
+        """Raise RunError if it is not wanted any more."""
+        if not self.place.has(self.name):
+            raise RunError("the client has gone, or does not want this data set any more")
 
 
 @dataclass(frozen=True)
@@ -73,6 +88,16 @@ class Place:
         """Write a file whole, or not at all."""
         self.store.write(self.folder + name, data)
 
+    @contextmanager
+    def sign(self) -> Iterator[Sign]:
+        """A file that is here as long as somebody wants what functions write."""
+        sign = Sign(self, f"making-{secrets.token_hex(8)}")
+        self.write(sign.name, b"functions write here as long as this file is here")
+        try:
+            yield sign
+        finally:
+            self.store.delete(self.folder + sign.name)
+
     def prepare(self, size: float, overwrite: bool) -> None:
         """Make sure, before anything is launched, that a data set of about ``size`` bytes can be written here.
 
@@ -88,17 +113,18 @@ class Place:
             except OSError as error:
                 raise DataError(f"{self.folder} cannot be made: {error.strerror or error}") from error
         found = self._all()
-        has_truth = self.has(TRUTH)
+        signs = self._matches(f"{glob.escape(self.folder)}making-*")
         others = [name for name in found if not (OURS.fullmatch(name) or UNFINISHED.fullmatch(name))]
         if others:
             raise DataError(
                 f"{self.folder}{others[0]} would be taken for a part of the data set, but is not one: choose "
                 "another place"
             )
-        if (found or has_truth) and not overwrite:
+        held = [*found, *signs, *([TRUTH] if self.has(TRUTH) else [])]
+        if held and not overwrite:
             raise DataError(
-                f"{self.folder} holds a data set, or a part of one ({next(iter(found), TRUTH)}): choose another "
-                "place, or say --overwrite (overwrite=True), which deletes it"
+                f"{self.folder} holds a data set, or a part of one ({held[0]}): choose another place, or say "
+                "--overwrite (overwrite=True), which deletes it"
             )
         if isinstance(self.store, LocalFiles):
             free = shutil.disk_usage(self.folder).free + sum(file.size for file in found.values())
@@ -110,6 +136,9 @@ class Place:
         # The truth goes first and comes last: where it is, the data set is whole.
         self.write(TRUTH, b"")
         self.store.delete(self.folder + TRUTH)
+        # Functions of a client that was killed see that their sign has gone, and write no more.
+        for file in signs.values():
+            self.store.delete(file.name)
         if found:
             at_once(self.store.delete, [file.name for file in found.values()])
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ..runtime.resources import usable_cpus
 from .formats import encode, row_bytes
 from .kinds import Kind
-from .place import Place
+from .place import Place, Sign
 
 MARGIN = 10.0
 """Seconds of its time limit that a function spends on starting, and on coming to its end."""
@@ -53,22 +53,24 @@ class Plan:
         """The file of a part; sorted by name, they are in the order of the rows."""
         return f"part-{part:0{max(5, len(str(self.n_parts - 1)))}d}.{self.format}"
 
-    def write(self, part: int) -> int:
-        """Make a part and write it; its bytes."""
+    def encode(self, part: int) -> bytes | bytearray:
+        """The file's bytes."""
         first = part * self.part_rows
         rows = min(self.part_rows, self.n_rows - first)
-        data = encode(self.kind, first, rows, self.dtype, self.format)
-        self.place.write(self.name(part), data)
-        return len(data)
+        return encode(self.kind, first, rows, self.dtype, self.format)
 
 
 @dataclass(frozen=True)
 class Job:
-    """What one worker is told: which parts are its own, and how many of them to write at a time."""
+    """What one worker is told: which parts are its own, how many to write at a time, and until when.
+
+    Without a ``sign`` it works for this process.
+    """
 
     plan: Plan
     parts: Sequence[int]
     inner_workers: int | str
+    sign: Sign | None = None
     attempt: int = 1
     time_limit: float = math.inf
 
@@ -84,7 +86,8 @@ def written_parts(job: Job) -> Iterator[int]:
 
     Parts for which there may be too little time are left out. After an error no other part is begun.
     """
-    if job.plan.format != "npy":
+    plan = job.plan
+    if plan.format != "npy":
         import pyarrow.csv  # by one thread, before many would
         import pyarrow.parquet  # noqa: F401
 
@@ -93,14 +96,17 @@ def written_parts(job: Job) -> Iterator[int]:
 
     def write(part: int) -> int | None:
         nonlocal longest
-        start = time.monotonic()
+        start, name = time.monotonic(), plan.name(part)
         if start + 2 * longest > deadline:
             return None
-        if job.attempt > 1 and job.plan.place.has(job.plan.name(part)):
+        if job.attempt > 1 and plan.place.has(name):
             return None  # by a function that was given up, but went on
-        size = job.plan.write(part)
+        data = plan.encode(part)
+        if job.sign is not None:
+            job.sign.check()
+        plan.place.write(name, data)
         longest = max(longest, time.monotonic() - start)
-        return size
+        return len(data)
 
     threads = usable_cpus() if job.inner_workers == "auto" else int(job.inner_workers)
     pool = ThreadPoolExecutor(threads)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import pickle
 import resource
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -20,6 +24,8 @@ from biglambda import DataError, RunError, fit_kmeans, fit_logistic_regression, 
 from biglambda.runtime.events import Event, PartsWritten, RunEnded, WorkerLeft, WorkerLost
 from biglambda.synthetic import formats
 from biglambda.synthetic.kinds import Blobs
+from biglambda.synthetic.place import Place
+from biglambda.synthetic.plan import Job, Plan, write_parts
 
 FORMATS = ("npy", "csv", "parquet")
 SMALL: dict[str, Any] = {"n_rows": 5_000, "n_features": 3, "part_rows": 1_024}
@@ -65,7 +71,6 @@ def test_a_remote_backend_writes_to_s3_and_a_local_place_is_refused(tmp_path: Pa
         with pytest.raises(DataError, match=r"'somewhere' backend do not see .* allowed is s3://bucket/prefix"):
             make_data("blobs", tmp_path / "data", executor=remote, **SMALL)
         assert not (tmp_path / "data").exists()
-        # Two workers on a backend that runs one at a time: they need not run together.
         make_data("blobs", f"s3://{BUCKET}/made/remote", executor=remote, workers=2, **SMALL)
     make_data("blobs", tmp_path / "data", **SMALL)
     assert hashes_on_s3(s3, "made/remote/") == hashes(tmp_path / "data")
@@ -170,11 +175,67 @@ def test_functions_whose_time_is_up_make_room_for_others(tmp_path: Path) -> None
 
 
 def test_too_little_time_for_a_part_is_said(tmp_path: Path) -> None:
+    """Of two workers that run one after the other, which is allowed here."""
     with (
         localhost(1, execution_timeout=10) as executor,
         pytest.raises(RunError, match=r"had 10 s, .* longer runtime_timeout"),
     ):
-        make_data("blobs", tmp_path, executor=executor, **SMALL)
+        make_data("blobs", tmp_path, executor=executor, workers=2, **SMALL)
+
+
+CLIENT = """
+import signal, sys
+from biglambda import make_data
+from biglambda.runtime.events import PartsWritten
+def note(event):
+    if isinstance(event, PartsWritten) and event.parts:
+        print("writing", flush=True)
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # CI may have been started with it ignored
+    make_data("blobs", sys.argv[1], 10_000 * 1_024, 40, part_rows=1_024, format="csv", workers=2, callbacks=[note])
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_functions_write_no_more_when_their_client_has_gone(how: signal.Signals, tmp_path: Path) -> None:
+    mark, place, scratch = f"make-data-{how.name}", tmp_path / "made", tmp_path / "scratch"
+    scratch.mkdir()
+    client = subprocess.Popen(
+        [sys.executable, "-c", CLIENT, str(place)],
+        env={**os.environ, MARK: mark, "TMPDIR": str(scratch)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    assert client.stdout is not None
+    assert client.stdout.readline() == b"writing\n"
+    assert len(pythons(mark)) > 1
+    client.send_signal(how)
+    assert client.wait(20) != 0
+    wait_until(lambda: not pythons(mark), 15)
+    assert 0 < len(list(place.glob("part-*.csv"))) < 9_000
+    assert not (place / "truth.npz").exists()
+
+
+def pythons(mark: str) -> list[int]:
+    """A client and its functions, without the guardian that tidies up after it."""
+    found = []
+    for process in marked(mark):
+        with contextlib.suppress(OSError):  # it has ended
+            if "python" in os.readlink(f"/proc/{process}/exe"):
+                found.append(process)
+    return found
+
+
+def test_remote_functions_write_no_more_when_their_sign_has_gone(s3: S3Server) -> None:
+    place = Place.at(f"s3://{BUCKET}/made/sign")
+    plan = Plan(Blobs(0, 3, 4, 1.0), 5_000, "float64", "npy", 1_024, place)
+    with place.sign() as sign:
+        assert pickle.loads(pickle.dumps(sign)) == sign
+        write_parts(Job(plan, [0], 1, sign))
+    with pytest.raises(RunError, match="the client has gone"):
+        write_parts(Job(plan, [1, 2], 1, sign))
+    assert list(hashes_on_s3(s3, "made/sign/")) == ["part-00000.npy"]
 
 
 # Places

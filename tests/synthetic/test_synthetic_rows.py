@@ -12,6 +12,7 @@ import pyarrow
 import pytest
 from pyarrow import csv, parquet
 
+from biglambda.synthetic import formats
 from biglambda.synthetic.formats import encode
 from biglambda.synthetic.kinds import TAIL, TAIL_STEP, Blobs, Kind, Logistic, normals, stream
 
@@ -33,7 +34,10 @@ def rows(kind: Kind, first: int, count: int, dtype: str = "float64", kind_of_fil
 
 
 @pytest.mark.parametrize("kind", [BLOBS, LOGISTIC])
-def test_a_row_is_the_same_in_every_part_format_and_number_of_rows(kind: Kind) -> None:
+def test_a_row_is_the_same_in_every_part_format_and_number_of_rows(
+    kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(formats, "BATCH_BYTES", 100_000)  # so that a part has several batches
     whole = rows(kind, 0, 5_000)
     assert len({row.tobytes() for row in whole}) == 5_000
     for kind_of_file in ("npy", "csv", "parquet"):
