@@ -21,6 +21,8 @@ OURS = re.compile(r"part-\d{5,}\.(npy|csv|parquet)")
 UNFINISHED = re.compile(OURS.pattern + r"\w+\.part")
 """What a killed process leaves of a part that it was writing to a disk."""
 
+SIGN = re.compile(r"making-[0-9a-f]{16}")
+
 
 @dataclass(frozen=True)
 class Sign:
@@ -113,7 +115,11 @@ class Place:
             except OSError as error:
                 raise DataError(f"{self.folder} cannot be made: {error.strerror or error}") from error
         found = self._all()
-        signs = self._matches(f"{glob.escape(self.folder)}making-*")
+        signs = {
+            name: file
+            for name, file in self._matches(f"{glob.escape(self.folder)}making-*").items()
+            if SIGN.fullmatch(name)
+        }
         others = [name for name in found if not (OURS.fullmatch(name) or UNFINISHED.fullmatch(name))]
         if others:
             raise DataError(
@@ -137,10 +143,9 @@ class Place:
         self.write(TRUTH, b"")
         self.store.delete(self.folder + TRUTH)
         # Functions of a client that was killed see that their sign has gone, and write no more.
-        for file in signs.values():
-            self.store.delete(file.name)
-        if found:
-            at_once(self.store.delete, [file.name for file in found.values()])
+        for old in (signs, found):
+            if old:
+                at_once(self.store.delete, [file.name for file in old.values()])
 
     def tidy(self) -> None:
         """Delete what killed workers left."""
