@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pytest
 from test_lithops import MARK, functions, localhost, marked, parent_of, wait_until
-from test_remote import Remote
 
 from benchmarks.s3_server import BUCKET, STRANGER, S3Server
 from biglambda import DataError, RunError, fit_kmeans, fit_logistic_regression, make_data
@@ -65,13 +64,15 @@ def test_all_workers_and_threads_write_the_same_bytes_here_and_on_s3(
     assert made(f"s3://{BUCKET}/made/by-functions/{format}", workers=3, inner_workers=1) == alone
 
 
-def test_a_remote_backend_writes_to_s3_and_a_local_place_is_refused(tmp_path: Path, s3: S3Server) -> None:
-    with localhost(1) as executor:
-        remote: Any = Remote(executor)
+def test_a_remote_backend_writes_to_s3_and_a_local_place_is_refused(
+    tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with localhost(2) as executor:
+        monkeypatch.setattr(executor, "backend", "somewhere")  # real functions, as if on other machines
         with pytest.raises(DataError, match=r"'somewhere' backend do not see .* allowed is s3://bucket/prefix"):
-            make_data("blobs", tmp_path / "data", executor=remote, **SMALL)
+            make_data("blobs", tmp_path / "data", executor=executor, **SMALL)
         assert not (tmp_path / "data").exists()
-        make_data("blobs", f"s3://{BUCKET}/made/remote", executor=remote, workers=2, **SMALL)
+        make_data("blobs", f"s3://{BUCKET}/made/remote", executor=executor, workers=2, **SMALL)
     make_data("blobs", tmp_path / "data", **SMALL)
     assert hashes_on_s3(s3, "made/remote/") == hashes(tmp_path / "data")
 
