@@ -1,4 +1,4 @@
-"""The command line: ``biglambda`` and ``kmeans``, ``logreg``, ``demo``, ``bench`` or ``chaos``."""
+"""The command line: ``biglambda`` and ``kmeans``, ``logreg``, ``make-data``, ``demo``, ``bench`` or ``chaos``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 from . import __version__
 from .bench.command import add_arguments, run
+from .synthetic import command as synthetic
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -100,6 +101,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_run(logreg, max_iter=100)
     logreg.set_defaults(command=_logreg)
+
+    make_data = commands.add_parser(
+        "make-data",
+        help="make synthetic data of any size",
+        description="Make synthetic data of any size: the same bytes for the same seed, whoever writes them.",
+    )
+    synthetic.add_arguments(make_data)
+    _add_where(make_data)
+    _add_reports(make_data)
+    make_data.set_defaults(command=_make_data)
 
     demo = commands.add_parser(
         "demo",
@@ -221,19 +232,27 @@ def _add_run(parser: argparse.ArgumentParser, max_iter: int) -> None:
         metavar="URL",
         help="Redis to meet in (default: $BIGLAMBDA_REDIS_URL, or a server of the run's own)",
     )
+    _add_where(parser)
+    _add_reports(parser)
+    parser.add_argument(
+        "--save", metavar="FILE", help="write the model to a .npz file, here or as s3://bucket/key.npz"
+    )
+
+
+def _add_where(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lithops",
         action="store_true",
         help="run on the backend of your Lithops configuration instead of this machine",
     )
+
+
+def _add_reports(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--history", type=Path, metavar="FILE", help="append what happens to a file, as lines of JSON"
     )
     parser.add_argument(
         "-v", "--verbose", action="count", default=0, help="log what happens instead of a progress bar; -vv: more"
-    )
-    parser.add_argument(
-        "--save", metavar="FILE", help="write the model to a .npz file, here or as s3://bucket/key.npz"
     )
     parser.add_argument(
         "--json", action="store_true", help="print the result as JSON; times in seconds, cost in US$"
@@ -304,6 +323,10 @@ def _logreg(options: argparse.Namespace) -> int:
     return _report(options, result, about)
 
 
+def _make_data(options: argparse.Namespace) -> int:
+    return synthetic.run(options, _executor(options), _inner_workers(options), _callbacks(options))
+
+
 def _demo(options: argparse.Namespace) -> int:
     from .demo import run
 
@@ -354,13 +377,8 @@ def _data_options(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _run_options(options: argparse.Namespace) -> dict[str, Any]:
-    executor = options.config = None
-    if options.lithops:
-        import lithops
-
-        executor = lithops.FunctionExecutor()
-        options.config = executor.config
-    inner_workers = options.inner_workers
+    executor = _executor(options)
+    options.config = None if executor is None else executor.config
     return {
         "max_iter": options.max_iter,
         "workers": options.workers,
@@ -369,11 +387,24 @@ def _run_options(options: argparse.Namespace) -> dict[str, Any]:
         "checkpoint": options.checkpoint,
         "resume": options.resume,
         "inner": options.inner,
-        "inner_workers": int(inner_workers) if inner_workers.isdecimal() else inner_workers,
+        "inner_workers": _inner_workers(options),
         "redis": options.redis,
         "executor": executor,
         "callbacks": _callbacks(options),
     }
+
+
+def _inner_workers(options: argparse.Namespace) -> int | str:
+    count: str = options.inner_workers
+    return int(count) if count.isdecimal() else count
+
+
+def _executor(options: argparse.Namespace) -> Any:
+    if not options.lithops:
+        return None
+    import lithops
+
+    return lithops.FunctionExecutor()
 
 
 def _callbacks(options: argparse.Namespace) -> list[Any]:

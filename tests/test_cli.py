@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -113,11 +114,11 @@ def test_errors_are_one_line_without_a_traceback(table: Path) -> None:
     biglambda(code=2)
 
 
-@pytest.mark.parametrize("command", [(), ("kmeans",), ("logreg",), ("demo",)])
+@pytest.mark.parametrize("command", [(), ("kmeans",), ("logreg",), ("make-data",), ("demo",)])
 def test_help_names_defaults_and_units(command: tuple[str, ...]) -> None:
     text = biglambda(*command, "--help").stdout
     assert "usage: biglambda" in text
-    if command in (("kmeans",), ("logreg",)):
+    if command in (("kmeans",), ("logreg",), ("make-data",)):
         assert "seconds" in text
         assert "default" in text
 
@@ -133,3 +134,24 @@ def test_what_happens_is_logged_and_kept(table: Path, tmp_path: Path) -> None:
     assert "IterationDone" not in done.stderr
     assert [json.loads(line)["event"] for line in history.read_text().splitlines()][-1] == "RunEnded"
     assert "biglambda DEBUG IterationDone(" in biglambda("kmeans", table, "-k", 3, "--seed", 1, "-vv").stderr
+
+
+@pytest.mark.parametrize(("kind", "found"), [("blobs", "KMeansResult(3"), ("logistic", "LogisticRegression")])
+def test_make_data_says_how_fast_it_was_and_what_to_run_next(kind: str, found: str, tmp_path: Path) -> None:
+    place = tmp_path / "made of words"
+    options = ["--rows", 3_000, "--features", 2, "--out", place, "--part-rows", 1_024, "--format", "csv"]
+    options += ["--clusters", 3] if kind == "blobs" else []
+    done = biglambda("make-data", kind, *options, "-vv")
+    assert "3,000 rows x 2 features, float64" in done.stdout
+    assert "rows/s" in done.stdout
+    assert f"the truth: {place}/truth.npz" in done.stdout
+    assert "biglambda DEBUG PartsWritten(parts=3, of=3, " in done.stderr
+    (command,) = (line.removeprefix("next: biglambda ") for line in done.stdout.splitlines() if "next: " in line)
+    assert found in biglambda(*shlex.split(command)).stdout
+
+    assert "--overwrite" in biglambda("make-data", kind, *options, code=1).stderr
+    again = json.loads(biglambda("make-data", kind, *options, "--overwrite", "--json").stdout)
+    assert again["command"] == f"biglambda {command}"
+    assert again["bytes"] == sum(path.stat().st_size for path in place.glob("part-*"))
+    refused = biglambda("make-data", kind, *options, "--rows", 0, code=1)
+    assert "n_rows=0: allowed are whole numbers" in refused.stderr

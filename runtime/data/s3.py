@@ -112,7 +112,7 @@ class S3Objects:
             if not its.endswith("/") and _matches(its.split("/"), wanted):
                 found[file.name] = file
         if not found:
-            raise DataError(f"no object matches {pattern}")
+            raise MissingError(f"no object matches {pattern}")
         return [found[name] for name in sorted(found)]
 
     def _listed(self, bucket: str, prefix: str) -> Iterator[File]:

@@ -38,7 +38,7 @@ class Store(Protocol):
         """Bytes of memory that the code takes which it needs to read."""
 
     def expand(self, pattern: str) -> list[File]:
-        """The files that ``pattern`` stands for, sorted by name; at least one."""
+        """The files that ``pattern`` stands for, sorted by name; MissingError if there is none."""
 
     def find(self, name: str) -> File:
         """The file of exactly this name; MissingError if there is none."""
@@ -132,7 +132,7 @@ class LocalFiles:
             return [self.find(path)]
         matches = sorted(glob.glob(path, recursive=True))
         if not matches:
-            raise DataError(f"no file matches {path}")
+            raise MissingError(f"no file matches {path}")
         return [self.find(match) for match in matches]
 
     def find(self, name: str) -> File:
