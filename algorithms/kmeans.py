@@ -10,13 +10,14 @@ import numpy as np
 
 from biglambda.kernels import assign, pack_centers
 from biglambda.runtime.algorithm import State
-from biglambda.runtime.data import Header, Source, describe
+from biglambda.runtime.data import Header, Source, StoredArray, describe
 from biglambda.runtime.engine import RunOptions, RunTrace
 from biglambda.runtime.engine import run as run_engine
 from biglambda.runtime.errors import DataError
 from biglambda.runtime.events import Callback
 from biglambda.runtime.resources import Cost
 
+from .labels import check_labels
 from .lloyd import Assign, Lloyd
 from .pipeline import Pass, Pipeline
 from .result import FitResult, rows_to_predict
@@ -36,8 +37,9 @@ class KMeansResult(FitResult):
     ----------
     centers : ndarray of shape (k, d), float64
         Cluster centres.
-    labels : ndarray of shape (n,), int32, or None
-        Index of the nearest centre of each row, unless the fit was asked for none.
+    labels : ndarray or StoredArray of shape (n,), int32, or None
+        Index of the nearest centre of each row, unless the fit was asked for none. A stored array is read as far
+        as it is asked for, and as a whole by `numpy.asarray`.
     inertia : float
         Sum of the squared distances of the rows from their centres.
     n_iter : int
@@ -55,7 +57,7 @@ class KMeansResult(FitResult):
     """
 
     centers: np.ndarray
-    labels: np.ndarray | None
+    labels: np.ndarray | StoredArray | None
     inertia: float
     n_iter: int
     converged: bool
@@ -108,7 +110,8 @@ def fit_kmeans(
     max_iter: int = 300,
     tol: float = 1e-4,
     seed: int | None = None,
-    labels: bool = True,
+    labels: str | None = "return",
+    labels_to: Any = None,
     columns: Sequence[str | int] | None = None,
     header: Header = "auto",
     delimiter: str = ",",
@@ -149,8 +152,12 @@ def fit_kmeans(
         features, as in scikit-learn, or when no label changes.
     seed : int, optional
         Non-negative. Without one, every fit draws other centres.
-    labels : bool
-        Whether each row's label comes back.
+    labels : {"return", "store", None}
+        Whether each row's label comes back in the result, or is written to ``labels_to`` by the worker that has
+        the row, or neither.
+    labels_to : path, optional
+        A directory, or ``s3://bucket/prefix``, in which labels are stored, in a folder RUN of their own:
+        `biglambda.load_labels` opens it. Backends that do not run on this machine need S3.
     columns : sequence of str or int, optional
         Which columns to use, by name (Parquet, CSV with a header) or number from 0. Without it, all.
     header : {"auto", True, False}
@@ -225,9 +232,11 @@ def fit_kmeans(
     tol, seed = check_number("tol", tol, low=0.0), check_seed(seed)
     if isinstance(init, str) and init not in INITS:
         raise ValueError(f"init={init!r}: {_ALLOWED_INIT} shape ({k}, d)")
+    place = check_labels(labels, labels_to)
     options = RunOptions(
         workers, inner, inner_workers, executor, redis, callbacks,
         arrival_timeout, stall_timeout, silence_timeout, retries, backups, checkpoint, resume=resume,
+        outputs_to=place,
     )  # fmt: skip
     source = describe(
         data, columns=columns, header=header, delimiter=delimiter, dtype=dtype, config=options.config
@@ -239,7 +248,7 @@ def fit_kmeans(
     start = init if isinstance(init, str) else _check_centers(init, k, source.n_features, source.dtype)
     check_before_launch(source, options)
     algorithm = kmeans_algorithm(source, k, start, n_init, max_iter, tol, seed)
-    outcome = run_engine(source, algorithm, ("labels",) if labels else (), options)
+    outcome = run_engine(source, algorithm, () if labels is None else ("labels",), options)
     state = outcome.state
     return KMeansResult(
         np.array(state["centers"]),

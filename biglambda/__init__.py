@@ -1,6 +1,7 @@
 """Classic machine learning on serverless functions with several vCPUs.
 
-`fit_kmeans` and `fit_logistic_regression` run in this process, or on the functions of a Lithops executor.
+`fit_kmeans` and `fit_logistic_regression` run in this process, or on the functions of a Lithops executor;
+`make_data` makes data sets for them.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .algorithms.kmeans import KMeansResult, fit_kmeans
+    from .algorithms.labels import load_labels
     from .algorithms.logistic import LogisticRegressionResult, fit_logistic_regression
     from .runtime.callbacks import EventLog, JsonLines
     from .runtime.errors import DataError, RunError
     from .runtime.progress import ProgressBar
+    from .synthetic.make import SyntheticData, make_data
 
 __version__ = "0.1.0"
 
@@ -26,8 +29,11 @@ _HOME = {
     "LogisticRegressionResult": "algorithms.logistic",
     "ProgressBar": "runtime.progress",
     "RunError": "runtime.errors",
+    "SyntheticData": "synthetic.make",
     "fit_kmeans": "algorithms.kmeans",
     "fit_logistic_regression": "algorithms.logistic",
+    "load_labels": "algorithms.labels",
+    "make_data": "synthetic.make",
 }
 
 __all__ = [
@@ -38,8 +44,11 @@ __all__ = [
     "LogisticRegressionResult",
     "ProgressBar",
     "RunError",
+    "SyntheticData",
     "fit_kmeans",
     "fit_logistic_regression",
+    "load_labels",
+    "make_data",
 ]
 
 

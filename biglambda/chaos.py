@@ -168,8 +168,7 @@ def _fit(algorithm: str, plan: Plan) -> Callable[..., tuple[bytes, ...]]:
 
     def kmeans(**how: Any) -> tuple[bytes, ...]:
         result = fit_kmeans(x, CLUSTERS, init=x[:CLUSTERS], max_iter=plan.iterations, tol=0.0, **how)
-        assert result.labels is not None
-        return result.centers.tobytes(), result.labels.tobytes(), result.history.tobytes()
+        return result.centers.tobytes(), np.asarray(result.labels).tobytes(), result.history.tobytes()
 
     if algorithm == "kmeans":
         return kmeans

@@ -1,4 +1,4 @@
-"""The command line: ``biglambda`` and ``kmeans``, ``logreg``, ``demo``, ``bench`` or ``chaos``."""
+"""The command line: ``biglambda`` and ``kmeans``, ``logreg``, ``make-data``, ``demo``, ``bench`` or ``chaos``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 from . import __version__
 from .bench.command import add_arguments, run
 from .image import command as image
+from .synthetic import command as synthetic
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,7 +66,12 @@ def _parser() -> argparse.ArgumentParser:
         help="end when the centres' squared shift is at most T times the mean variance (default: %(default)s)",
     )
     kmeans.add_argument("--seed", type=int, metavar="SEED", help="seed of the initial centres (default: random)")
-    kmeans.add_argument("--labels", type=Path, metavar="FILE", help="write each row's label to a .npy file")
+    kmeans.add_argument(
+        "--labels",
+        metavar="PLACE",
+        help="write each row's label to a .npy file; or to a directory or s3://bucket/prefix, in parts that the "
+        "workers write",
+    )
     _add_run(kmeans, max_iter=300)
     kmeans.set_defaults(command=_kmeans)
 
@@ -96,6 +102,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_run(logreg, max_iter=100)
     logreg.set_defaults(command=_logreg)
+
+    make_data = commands.add_parser(
+        "make-data",
+        help="make synthetic data of any size",
+        description="Make synthetic data of any size: the same bytes for the same seed, whoever writes them.",
+    )
+    synthetic.add_arguments(make_data)
+    _add_where(make_data)
+    _add_reports(make_data)
+    make_data.set_defaults(command=_make_data)
 
     demo = commands.add_parser(
         "demo",
@@ -225,18 +241,28 @@ def _add_run(parser: argparse.ArgumentParser, max_iter: int) -> None:
         metavar="URL",
         help="Redis to meet in (default: $BIGLAMBDA_REDIS_URL, or a server of the run's own)",
     )
+    _add_where(parser)
+    _add_reports(parser)
+    parser.add_argument(
+        "--save", metavar="FILE", help="write the model to a .npz file, here or as s3://bucket/key.npz"
+    )
+
+
+def _add_where(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lithops",
         action="store_true",
         help="run on the backend of your Lithops configuration instead of this machine",
     )
+
+
+def _add_reports(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--history", type=Path, metavar="FILE", help="append what happens to a file, as lines of JSON"
     )
     parser.add_argument(
         "-v", "--verbose", action="count", default=0, help="log what happens instead of a progress bar; -vv: more"
     )
-    parser.add_argument("--save", type=Path, metavar="FILE", help="write the model to a .npz file")
     parser.add_argument(
         "--json", action="store_true", help="print the result as JSON; times in seconds, cost in US$"
     )
@@ -246,8 +272,12 @@ def _kmeans(options: argparse.Namespace) -> int:
     import numpy as np
 
     from . import fit_kmeans
+    from .runtime.data import store_for
+    from .runtime.data.parts import write_part
 
-    _check_folders(options.save, options.labels)
+    run_options = _run_options(options)
+    _check_file(options, options.save)
+    where, labels = _labels(options), options.labels
     init = options.init
     if init.endswith(".npy"):
         try:
@@ -261,17 +291,20 @@ def _kmeans(options: argparse.Namespace) -> int:
         n_init=options.n_init,
         tol=options.tol,
         seed=options.seed,
-        labels=options.labels is not None,
+        **where,
         **_data_options(options),
-        **_run_options(options),
+        **run_options,
     )
-    if result.labels is not None:
-        np.save(options.labels, result.labels)
+    if isinstance(result.labels, np.ndarray):
+        write_part(store_for(labels, options.config), labels, result.labels)
+    elif result.labels is not None:
+        labels = result.labels.name
     about = {
         "inertia": result.inertia,
         "n_iter": result.n_iter,
         "converged": result.converged,
         "centers": result.centers.tolist(),
+        "labels": labels,
     }
     return _report(options, result, about)
 
@@ -279,14 +312,15 @@ def _kmeans(options: argparse.Namespace) -> int:
 def _logreg(options: argparse.Namespace) -> int:
     from . import fit_logistic_regression
 
-    _check_folders(options.save)
+    run_options = _run_options(options)
+    _check_file(options, options.save)
     result = fit_logistic_regression(
         options.data,
         _column(options.target),
         learning_rate=options.learning_rate,
         tol=options.tol,
         **_data_options(options),
-        **_run_options(options),
+        **run_options,
     )
     about = {
         "loss": result.loss,
@@ -298,17 +332,44 @@ def _logreg(options: argparse.Namespace) -> int:
     return _report(options, result, about)
 
 
+def _make_data(options: argparse.Namespace) -> int:
+    return synthetic.run(options, _executor(options), _inner_workers(options), _callbacks(options))
+
+
 def _demo(options: argparse.Namespace) -> int:
     from .demo import run
 
     return run(options.output)
 
 
-def _check_folders(*paths: Path | None) -> None:
+def _labels(options: argparse.Namespace) -> dict[str, Any]:
+    """What becomes of the labels: a file's come back, for others the fit is told the place."""
+    labels = options.labels
+    if labels is None:
+        return {"labels": None}
+    if labels.endswith(".npy"):
+        _check_file(options, labels)
+        return {"labels": "return"}
+    if "://" not in labels and not Path(labels).is_dir():
+        raise FileNotFoundError(
+            f"cannot write labels to {labels}: there is no such directory, and the name of a file ends in .npy"
+        )
+    return {"labels": "store", "labels_to": labels}
+
+
+def _check_file(options: argparse.Namespace, name: str | None) -> None:
     """Refuse a place for results that does not exist before the fit, not after it."""
-    for path in paths:
-        if path is not None and not path.parent.is_dir():
-            raise FileNotFoundError(f"cannot write {path}: the directory {path.parent} does not exist")
+    from .algorithms.result import object_name
+    from .runtime.data import LocalFiles, store_for
+    from .runtime.data.store import try_out
+
+    if name is None:
+        return
+    store, folder = store_for(name, options.config), Path(name).parent
+    if not isinstance(store, LocalFiles):
+        try_out(store, f"{object_name(name)}.try")
+    elif not folder.is_dir():
+        raise FileNotFoundError(f"cannot write {name}: the directory {folder} does not exist")
 
 
 def _column(text: str) -> str | int:
@@ -325,12 +386,8 @@ def _data_options(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _run_options(options: argparse.Namespace) -> dict[str, Any]:
-    executor = None
-    if options.lithops:
-        import lithops
-
-        executor = lithops.FunctionExecutor()
-    inner_workers = options.inner_workers
+    executor = _executor(options)
+    options.config = None if executor is None else executor.config
     return {
         "max_iter": options.max_iter,
         "workers": options.workers,
@@ -339,11 +396,24 @@ def _run_options(options: argparse.Namespace) -> dict[str, Any]:
         "checkpoint": options.checkpoint,
         "resume": options.resume,
         "inner": options.inner,
-        "inner_workers": int(inner_workers) if inner_workers.isdecimal() else inner_workers,
+        "inner_workers": _inner_workers(options),
         "redis": options.redis,
         "executor": executor,
         "callbacks": _callbacks(options),
     }
+
+
+def _inner_workers(options: argparse.Namespace) -> int | str:
+    count: str = options.inner_workers
+    return int(count) if count.isdecimal() else count
+
+
+def _executor(options: argparse.Namespace) -> Any:
+    if not options.lithops:
+        return None
+    import lithops
+
+    return lithops.FunctionExecutor()
 
 
 def _callbacks(options: argparse.Namespace) -> list[Any]:
@@ -358,7 +428,7 @@ def _callbacks(options: argparse.Namespace) -> list[Any]:
 
 
 def _report(options: argparse.Namespace, result: Any, about: dict[str, Any]) -> int:
-    saved = str(result.save(options.save)) if options.save else None
+    saved = str(result.save(options.save, options.config)) if options.save else None
     if options.json:
         cost = {"gb_seconds": result.cost.gb_seconds, "usd": result.cost.usd, "memory_mb": result.cost.memory_mb}
         seconds = {"total": result.trace.seconds, **result.trace.breakdown()}
@@ -367,6 +437,8 @@ def _report(options: argparse.Namespace, result: Any, about: dict[str, Any]) -> 
     print(result)
     print(result.trace)
     print(result.cost)
+    if about.get("labels"):
+        print(f"labels in {about['labels']}")
     if saved:
         print(f"saved to {saved}")
     return 0

@@ -82,7 +82,7 @@ def run(output: Path) -> int:
         f"\nk-means: {len(CLUSTERED)} standardised columns, k = {K}, {WORKERS} workers x {INNER_WORKERS} threads"
     )
     x = flights.standardised(CLUSTERED)
-    start = fit_kmeans(x, K, seed=SEED, max_iter=1, labels=False).centers
+    start = fit_kmeans(x, K, seed=SEED, max_iter=1, labels=None).centers
     ours, seconds = _timed(lambda: fit_kmeans(x, K, init=start, **run_options))
     model = sklearn_cluster.KMeans(K, init=start, n_init=1)
     theirs, their_seconds = _timed(lambda: model.fit(x))
@@ -164,7 +164,7 @@ def draw(flights: Flights, clusters: KMeansResult, late: LogisticRegressionResul
     _need("matplotlib").use("Agg")
     from matplotlib import pyplot
 
-    assert clusters.labels is not None
+    assert isinstance(clusters.labels, np.ndarray)
     figure, axes = pyplot.subplots(2, 2, figsize=(12.5, 8.5), width_ratios=(2, 1), layout="constrained")
     (by_delay, inertia), (by_time, loss) = axes
     _scatter(by_delay, flights, clusters.labels, "distance", "arr_delay", 0.0)

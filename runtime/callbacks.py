@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .events import Event, IterationDone, RunEnded, TargetsMixed, WorkerLost
+from .events import Event, IterationDone, PartsWritten, RunEnded, TargetsMixed, WorkerLost
 
 
 class JsonLines:
@@ -53,7 +53,7 @@ class JsonLines:
 
 
 class EventLog:
-    """Hands every event to a logger: iterations as DEBUG, losses as WARNING, a failed run as ERROR, else INFO.
+    """Hands every event to a logger: what comes often is DEBUG, a loss WARNING, a failed run ERROR, all else INFO.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class EventLog:
     def __call__(self, event: Event) -> None:
         """Log an event."""
         level = logging.INFO
-        if isinstance(event, IterationDone):
+        if isinstance(event, IterationDone | PartsWritten):
             level = logging.DEBUG
         elif isinstance(event, WorkerLost | TargetsMixed):
             level = logging.WARNING

@@ -101,6 +101,25 @@ class IterationDone:
 
 
 @dataclass(frozen=True)
+class PartsWritten:
+    """More parts of a data set that is made were written.
+
+    Attributes
+    ----------
+    parts : int
+        Those that are there.
+    of : int
+        All that are to be made.
+    bytes : int
+        What is there.
+    """
+
+    parts: int
+    of: int
+    bytes: int
+
+
+@dataclass(frozen=True)
 class RunEnded:
     """The run is over; ``error`` says why it has no result, or is None."""
 
@@ -109,7 +128,15 @@ class RunEnded:
 
 
 Event = (
-    RunStarted | WorkersJoined | TargetsMixed | WorkerLost | WorkerLeft | BackupLaunched | IterationDone | RunEnded
+    RunStarted
+    | WorkersJoined
+    | TargetsMixed
+    | WorkerLost
+    | WorkerLeft
+    | BackupLaunched
+    | IterationDone
+    | PartsWritten
+    | RunEnded
 )
 Callback = Callable[[Event], None]
 

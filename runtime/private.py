@@ -14,6 +14,9 @@ from typing import BinaryIO, Self
 
 from .errors import RunError
 
+UNFINISHED = ".part"
+"""Suffix of a file that does not have its own name yet."""
+
 _STOP_SECONDS = 5.0
 _LATE_SECONDS = "25"  # after which the workers of a client that was killed have given up
 
@@ -151,7 +154,7 @@ def write_private(path: Path, text: str, mode: int = 0o600) -> None:
 @contextlib.contextmanager
 def replaced(path: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
     """A file to write, which takes the place of ``path`` once it is whole; if an error comes first, it goes."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=UNFINISHED)
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
@@ -160,6 +163,13 @@ def replaced(path: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def usual_mode() -> int:
+    """The mode of files that are not private, as the umask has it."""
+    mask = os.umask(0o077)  # there is no other way to read it
+    os.umask(mask)
+    return 0o666 & ~mask
 
 
 def _after_fork_in_child() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from .events import Event, IterationDone, RunEnded, RunStarted, WorkersJoined
+from .events import Event, IterationDone, PartsWritten, RunEnded, RunStarted, WorkersJoined
 
 
 class ProgressBar:
@@ -28,6 +28,13 @@ class ProgressBar:
             self._bar = tqdm(total=event.total_iterations, unit="it", dynamic_ncols=True, leave=False)
             self._workers = f"0/{event.workers} workers"
             self._bar.set_description(self._workers)
+        elif isinstance(event, PartsWritten):
+            from tqdm import tqdm
+
+            if self._bar is None:
+                self._bar = tqdm(total=event.of, unit="part", dynamic_ncols=True, leave=False)
+            self._bar.update(event.parts - self._bar.n)
+            self._bar.set_postfix_str(f"{event.bytes / 1e6:,.0f} MB")
         elif self._bar is None:
             return
         elif isinstance(event, WorkersJoined):

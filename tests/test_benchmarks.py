@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks import exact_sums, inner_workers, loading, paths, sparse, timing, whole_process
+from benchmarks import exact_sums, inner_workers, loading, make_data, paths, sparse, timing, whole_process
 from benchmarks.s3_server import S3Server
 from biglambda import kernels
 
@@ -72,3 +72,10 @@ def test_loading_compares_what_brings_the_same_bytes(kind: str, s3_server: S3Ser
     seconds = loading.measure(s3_server, kind, megabytes=0.5, d=4, rounds=2)
     assert (loading.PARSING in seconds) == (kind != "npy")
     assert loading.share_of_longest(seconds) > 0
+
+
+@pytest.mark.parametrize("kind", make_data.FORMATS)
+def test_made_data_are_as_large_as_those_of_the_rival(kind: str) -> None:
+    seconds, size = make_data.measure(kind, n=3_000, d=4, rounds=1)
+    assert set(seconds) == {make_data.OURS, make_data.ONE_THREAD, make_data.RIVAL}
+    assert size >= 3_000 * 4 * 8

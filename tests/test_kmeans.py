@@ -280,7 +280,7 @@ def test_the_inertia_is_right_where_the_range_is_wide(case: str, dtype: str, red
 
 def test_no_labels_without_asking(blobs: Blobs) -> None:
     x, centers = blobs(100, 2, 2)
-    assert fit_kmeans(x, 2, init=centers, labels=False).labels is None
+    assert fit_kmeans(x, 2, init=centers, labels=None).labels is None
 
 
 def test_results_are_saved_loaded_and_predict(tmp_path: Path, blobs: Blobs) -> None:

@@ -87,7 +87,7 @@ def test_workers_tell_their_target_when_they_join(redis_url: str) -> None:
     x = np.random.default_rng(0).standard_normal((5_000, 3))
     source = describe(x)
     _, _, reports = run_workers(source, kmeans_algorithm(source, 2, x[:2], 1, 3, 0.0, 0), 2, redis_url)
-    assert [report.target for report in reports] == [OWN, OWN]
+    assert [report.info.target for report in reports] == [OWN, OWN]
 
 
 def test_the_client_sees_the_targets_of_all_attempts_that_joined(redis_url: str) -> None:

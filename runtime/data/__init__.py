@@ -14,6 +14,7 @@ from .source import Partition, RowsPartition, Source
 from .spool import spool
 from .storage import NpyObject, StorageNpySource, delete_spooled, spool_to_storage
 from .store import File, LocalFiles, MissingError, Store
+from .stored import StoredArray
 
 __all__ = [
     "ArraySource",
@@ -34,6 +35,7 @@ __all__ = [
     "Source",
     "StorageNpySource",
     "Store",
+    "StoredArray",
     "delete_spooled",
     "describe",
     "locate",

@@ -16,8 +16,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import DataError
+from .joined import Joined
+from .pieces import at_once
 from .s3_errors import explain
-from .store import File, MissingError, changed
+from .store import Bytes, File, MissingError, changed
 
 SCHEME = "s3://"
 
@@ -110,7 +112,7 @@ class S3Objects:
             if not its.endswith("/") and _matches(its.split("/"), wanted):
                 found[file.name] = file
         if not found:
-            raise DataError(f"no object matches {pattern}")
+            raise MissingError(f"no object matches {pattern}")
         return [found[name] for name in sorted(found)]
 
     def _listed(self, bucket: str, prefix: str) -> Iterator[File]:
@@ -183,17 +185,29 @@ class S3Objects:
             done += len(part)
         return done
 
-    def write(self, name: str, data: bytes) -> None:
+    def write(self, name: str, *pieces: Bytes, private: bool = True) -> None:
         """Write an object, which takes the place of one that is there as a whole."""
         bucket, key = _key(name)
         with self._plain(name):
-            self._client().put_object(Bucket=bucket, Key=key, Body=data)
+            self._client().put_object(Bucket=bucket, Key=key, Body=Joined(pieces))
 
     def delete(self, name: str) -> None:
         """Delete an object, if it is there."""
         bucket, key = _key(name)
         with self._plain(name):
             self._client().delete_object(Bucket=bucket, Key=key)
+
+    def make_folder(self, name: str) -> None:
+        """Nothing: S3 has no folders, only objects whose names begin with the same words."""
+
+    def delete_folder(self, name: str) -> None:
+        """Delete all objects of a folder."""
+        names = [file.name for file in self._listed(*_key(f"{name}/"))]
+        if names:
+            at_once(self.delete, names)
+
+    def sweep(self, name: str) -> None:
+        """Nothing: what does not come whole is not kept."""
 
     def _client(self) -> Any:
         """The client of this process for these settings. Those of boto3 may be used by several threads."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,9 @@ from pathlib import Path
 from typing import Protocol
 
 from ..errors import DataError
-from ..private import replaced
+from ..private import UNFINISHED, replaced, usual_mode
+
+Bytes = bytes | bytearray | memoryview
 
 
 class MissingError(DataError):
@@ -35,7 +38,7 @@ class Store(Protocol):
         """Bytes of memory that the code takes which it needs to read."""
 
     def expand(self, pattern: str) -> list[File]:
-        """The files that ``pattern`` stands for, sorted by name; at least one."""
+        """The files that ``pattern`` stands for, sorted by name; MissingError if there is none."""
 
     def find(self, name: str) -> File:
         """The file of exactly this name; MissingError if there is none."""
@@ -43,11 +46,23 @@ class Store(Protocol):
     def read_into(self, file: File, offset: int, out: memoryview) -> None:
         """Fill ``out`` with the bytes from ``offset`` of a file that is unchanged. Called from several threads."""
 
-    def write(self, name: str, data: bytes) -> None:
-        """Write a small file whole: at no time does anybody see a part of it."""
+    def write(self, name: str, *pieces: Bytes, private: bool = True) -> None:
+        """Write a file whole, one piece after the other: at no time does anybody see a part of it.
+
+        On this machine its owner alone can read it if it is ``private``, else those whom the umask allows.
+        """
 
     def delete(self, name: str) -> None:
         """Delete a file, if it is there."""
+
+    def make_folder(self, name: str) -> None:
+        """Make a folder, which must not be there yet."""
+
+    def delete_folder(self, name: str) -> None:
+        """Delete a folder, if it is there, with all that is in it."""
+
+    def sweep(self, name: str) -> None:
+        """Delete from a folder what writers that were killed have left there of files that never came to be."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +96,18 @@ class File:
         return data
 
 
+def try_out(store: Store, name: str) -> None:
+    """Write and delete a file, before anything is launched that will write to its place.
+
+    Raises
+    ------
+    DataError
+        That is not possible.
+    """
+    store.write(name, b"")
+    store.delete(name)
+
+
 def changed(name: str, how: str) -> DataError:
     """What to raise where a file is not the one that was found."""
     return DataError(f"{name} {how} the run was described; files must not change during a run")
@@ -93,19 +120,24 @@ class LocalFiles:
     is_shared = False
     library_bytes = 0
 
+    @staticmethod
+    def absolute(name: str) -> str:
+        """The path that a name stands for, wherever it is used."""
+        return os.path.abspath(os.path.expanduser(name))
+
     def expand(self, pattern: str) -> list[File]:
         """The file itself if there is one, else the sorted matches of the glob."""
-        path = os.path.abspath(os.path.expanduser(pattern))
+        path = self.absolute(pattern)
         if os.path.lexists(path) or not glob.has_magic(path):
             return [self.find(path)]
         matches = sorted(glob.glob(path, recursive=True))
         if not matches:
-            raise DataError(f"no file matches {path}")
+            raise MissingError(f"no file matches {path}")
         return [self.find(match) for match in matches]
 
     def find(self, name: str) -> File:
         """A file that exists and may be read."""
-        path = os.path.abspath(os.path.expanduser(name))
+        path = self.absolute(name)
         with _opened(path) as file:
             return self._seen(path, file)
 
@@ -129,11 +161,12 @@ class LocalFiles:
         if done < len(out):
             raise changed(file.name, f"ends after {offset + done:,} bytes, but had {file.size:,} when")
 
-    def write(self, name: str, data: bytes) -> None:
-        """Write a file that its owner alone can read; it is on the disk when this returns."""
+    def write(self, name: str, *pieces: Bytes, private: bool = True) -> None:
+        """Write a file; it is on the disk when this returns."""
         try:
-            with replaced(Path(name)) as file:
-                file.write(data)
+            with replaced(Path(name), 0o600 if private else usual_mode()) as file:
+                for piece in pieces:
+                    file.write(piece)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
@@ -145,6 +178,27 @@ class LocalFiles:
             Path(name).unlink(missing_ok=True)
         except OSError as error:
             raise DataError(f"{name} cannot be deleted: {error.strerror or error}") from error
+
+    def make_folder(self, name: str) -> None:
+        """Make a folder; the one that it is in must be there."""
+        try:
+            os.mkdir(name)
+        except OSError as error:
+            raise DataError(f"the folder {name} cannot be made: {error.strerror or error}") from error
+
+    def delete_folder(self, name: str) -> None:
+        """Delete a folder, if it is there, with all that is in it."""
+        try:
+            shutil.rmtree(name)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise DataError(f"the folder {name} cannot be deleted: {error.strerror or error}") from error
+
+    def sweep(self, name: str) -> None:
+        """Delete temporary files from a folder."""
+        for path in Path(name).glob(f"*{UNFINISHED}"):
+            self.delete(str(path))
 
     def _seen(self, name: str, file: FileIO) -> File:
         status = os.fstat(file.fileno())

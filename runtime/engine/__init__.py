@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from ..algorithm import Algorithm
 from ..data import Source
-from .options import RunOptions
+from .options import RunOptions, check_place
 from .outcome import Outcome, RunTrace
 
-__all__ = ["Outcome", "RunOptions", "RunTrace", "run"]
+__all__ = ["Outcome", "RunOptions", "RunTrace", "check_place", "run"]
 
 
 def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options: RunOptions) -> Outcome:
@@ -20,7 +20,7 @@ def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options:
     algorithm : Algorithm
         What to compute.
     outputs : tuple of str
-        Which of the algorithm's values for each row come back, in the order of the rows.
+        Which of the algorithm's values for each row come back, in the order of the rows, or are stored.
     options : RunOptions
         Where and how to run.
 

@@ -12,7 +12,7 @@ from .. import bsp
 from ..algorithm import Algorithm
 from ..channel import codec
 from ..data import Source, store_for
-from ..data.store import MissingError, Store
+from ..data.store import MissingError, Store, try_out
 from ..errors import DataError, RunError
 from .options import RunOptions
 
@@ -61,17 +61,9 @@ class Checkpoints:
         self._written = time.monotonic()
 
     def try_out(self) -> None:
-        """Write and delete a file, before anything is launched.
-
-        Raises
-        ------
-        DataError
-            That is not possible.
-        """
+        """Write and delete a file, before anything is launched; DataError if that is not possible."""
         if self._place is not None:
-            store, name = self._place
-            store.write(name, b"")
-            store.delete(name)
+            try_out(*self._place)
 
     def keep(self, iteration: int, envelope: bsp.Envelope) -> None:
         """Write a state, unless it is too soon for that. If it cannot be written, a warning says so."""

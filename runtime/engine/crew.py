@@ -224,6 +224,14 @@ class Crew:
             self._replace(*self._to_replace(missing, why))
             pause()
 
+    def wait_for_end(self, seconds: float, pause: Callable[[], object]) -> None:
+        """Wait until all attempts have ended, for so many seconds at most."""
+        deadline = time.monotonic() + seconds
+        self._ask_lithops()
+        while not all(attempt.has_ended for attempt in self._attempts) and time.monotonic() < deadline:
+            pause()
+            self._ask_lithops()
+
     def _to_replace(
         self, workers: Iterable[int], why: Callable[[Attempt], str | None]
     ) -> tuple[dict[int, str], list[int]]:

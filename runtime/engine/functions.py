@@ -8,7 +8,7 @@ import secrets
 import shlex
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from ..channel.control import Status
 from ..errors import RunError
 from ..private import write_private
 from ..resources import lambda_cpus, usable_cpus
-from .worker import Job, work
+from .worker import work
 
 
 class Functions:
@@ -88,15 +88,15 @@ class Functions:
         write_private(path, url)
         return path
 
-    def launch(self, jobs: list[Job]) -> tuple[Any, list[Any]]:
-        """Start functions: the executor that they run on, and their futures."""
+    def launch(self, jobs: Sequence[Any], function: Callable[[Any], Any] = work) -> tuple[Any, list[Any]]:
+        """Start functions: the executor that they run on, and their futures. A job knows its ``attempt``."""
         executor = self.executor
         if jobs[0].attempt > 1 and isinstance(executor, FunctionExecutor) and self._directory is not None:
             # Lithops' localhost backend starts no job of an executor before the one before has ended.
             executor = self._stack.enter_context(_localhost_executor(len(jobs), self._directory))
         try:
-            # `work` is installed where functions run, so no module is pickled.
-            return executor, executor.map(work, jobs, include_modules=None)
+            # What they run is installed there, so no module is pickled.
+            return executor, executor.map(function, jobs, include_modules=None)
         except Exception as error:
             said = str(error)
             said = said if len(said) <= 500 else f"{said[:500]}..."

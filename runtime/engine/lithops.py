@@ -9,9 +9,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from .. import bsp
 from ..algorithm import Algorithm, run_name
@@ -20,10 +23,11 @@ from ..channel.address import Address
 from ..channel.control import RunControl, Status
 from ..channel.link import check_server
 from ..channel.server import start_server
-from ..data import Source, delete_spooled, spool, spool_to_storage
+from ..data import Source, StoredArray, delete_spooled, spool, spool_to_storage
 from ..errors import RunError
 from ..events import IterationDone, RunEnded, RunStarted, TargetsMixed, WorkersJoined, emit
 from ..private import PrivateDirectory
+from ..rows import CHUNK
 from ..target import MixedTargetsWarning, mixture, shown
 from .checkpoint import Checkpoints, first_envelope
 from .crew import Crew
@@ -31,11 +35,13 @@ from .functions import Functions, is_local
 from .memory_plan import MemoryPlan, plan_functions, plan_memory
 from .options import RunOptions
 from .outcome import Outcome, WorkerReport, gather
+from .outputs import LEAST_RATE, output_folder
 from .worker import Job
 
 POLL = 0.25  # seconds between looks at the run's state; a run's end is seen at once
 FUTURES_POLL = 0.02
 RESULT_TIMEOUT = 60.0  # seconds for a worker's report to come back once the run is over
+LEAVE_SECONDS = 10.0  # for workers to end when the run has failed, before what they have written is deleted
 REDIS_VARIABLE = "BIGLAMBDA_REDIS_URL"
 
 
@@ -47,6 +53,7 @@ def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options:
         # Everything below is undone in the reverse order, whatever happens: executor, spool, server.
         url, directory = stack.enter_context(_redis(options))
         check_server(url)
+        folder = stack.enter_context(output_folder(name, options, is_local=directory is not None))
         functions = Functions(options.executor, workers, directory, stack)
         plan = _plan(source, algorithm, functions, options)
         if source.in_memory or not (source.is_shared or functions.is_local):
@@ -57,13 +64,13 @@ def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options:
         first = Job(
             name, functions.address(url), 0, workers, source, algorithm, outputs,
             options.inner, options.inner_workers,
-            memory_mb=functions.memory_mb, time_limit=functions.time_limit,
+            memory_mb=functions.memory_mb, time_limit=functions.time_limit, folder=folder,
         )  # fmt: skip
 
         for losses in count():
             launched = time.time()
             try:
-                envelope, reports = _run(url, envelope, first, functions, options, checkpoints)
+                envelope, reports, stored = _run(url, envelope, first, functions, options, checkpoints)
                 break
             except LostError:
                 if losses == options.retries:
@@ -74,7 +81,9 @@ def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options:
         checkpoints.remove()
     emit(options.callbacks, RunEnded(first.run, None))
     seconds = time.perf_counter() - start
-    return gather(first.run, envelope["state"], reports, launched, seconds, plan)
+    outcome = gather(first.run, envelope["state"], reports, launched, seconds, plan)
+    outcome.memory.update(stored)
+    return outcome
 
 
 def _run(
@@ -84,11 +93,13 @@ def _run(
     functions: Functions,
     options: RunOptions,
     checkpoints: Checkpoints,
-) -> tuple[bsp.Envelope, list[WorkerReport]]:
-    """Launch workers and follow them to the end: the last envelope, and what they bring back."""
+) -> tuple[bsp.Envelope, list[WorkerReport], dict[str, StoredArray]]:
+    """Launch workers and follow them to the end: the last envelope, what they bring back, and what they stored."""
     control = RunControl(url, first.run, first.workers)
     with closing(control):
         control.create(envelope)
+        crew: Crew | None = None
+        pause = partial(threading.Event().wait, FUTURES_POLL)  # Lithops has nothing to wait on but its own polling
         with control.keep_alive():  # while Lithops launches, and while callbacks take their time
             try:
                 jobs = [replace(first, worker=worker) for worker in range(first.workers)]
@@ -96,11 +107,16 @@ def _run(
                 iterations = first.algorithm.total_iterations
                 emit(options.callbacks, RunStarted(first.run, first.workers, first.inner, iterations))
                 envelope = _watch(control, functions, crew, first.algorithm, options, checkpoints)
-                pause = threading.Event()  # Lithops has nothing to wait on but its own polling
-                return envelope, crew.reports(RESULT_TIMEOUT, lambda: pause.wait(FUTURES_POLL))
+                reports = crew.reports(_report_seconds(first, envelope), pause)
+                stored: dict[str, StoredArray] = {}
+                if first.folder is not None:
+                    stored = first.folder.finish(first.run, first.algorithm.memory, reports)
+                return envelope, reports, stored
             except BaseException as error:
                 control.abort(error)
                 emit(options.callbacks, RunEnded(first.run, f"{type(error).__name__}: {error}"))
+                if first.folder is not None and crew is not None:
+                    crew.wait_for_end(LEAVE_SECONDS, pause)  # what they write now would outlive the folder
                 raise
 
 
@@ -112,6 +128,16 @@ def _plan(source: Source, algorithm: Algorithm, functions: Functions, options: R
         return plan_memory(source, algorithm, workers, inner_workers, memory_mb)
 
     return plan_functions(plan, options.workers, functions.memory_mb)
+
+
+def _report_seconds(job: Job, envelope: bsp.Envelope) -> float:
+    """Within which a worker's report must come back once the run is over; before it, outputs are written."""
+    if job.folder is None:
+        return RESULT_TIMEOUT
+    rows = job.source.n_rows
+    most = max(envelope["counts"]) if rows is None else rows / job.workers
+    item = sum(np.dtype(job.algorithm.memory[name]).itemsize for name in job.outputs)
+    return RESULT_TIMEOUT + (float(most) + CHUNK) * item / LEAST_RATE
 
 
 @contextmanager

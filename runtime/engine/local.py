@@ -11,8 +11,9 @@ import numpy as np
 from .. import bsp
 from ..algorithm import Algorithm, Combine, State, run_name
 from ..channel import LocalChannel
-from ..data import Source
+from ..data import Source, StoredArray
 from ..events import IterationDone, RunEnded, RunStarted, WorkersJoined, emit
+from ..info import info
 from ..inner import make_inner
 from ..memory import forget_peak, peak_bytes
 from ..resources import function_memory, usable_cpus
@@ -21,6 +22,7 @@ from .checkpoint import Checkpoints, first_envelope
 from .memory_plan import BASE_BYTES, MemoryPlan, plan_functions, plan_memory
 from .options import RunOptions
 from .outcome import Outcome, WorkerReport, gather
+from .outputs import OutputFolder, output_folder
 
 
 class _Announcing(LocalChannel):
@@ -57,14 +59,26 @@ def _plan(source: Source, algorithm: Algorithm, options: RunOptions) -> MemoryPl
 
 def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options: RunOptions) -> Outcome:
     """Run ``algorithm`` over ``source`` in this process; see `biglambda.runtime.engine.run`."""
-    forget_peak()
     name = run_name(algorithm)
+    with output_folder(name, options, is_local=True) as folder:
+        return _run(name, source, algorithm, outputs, options, folder)
+
+
+def _run(
+    name: str,
+    source: Source,
+    algorithm: Algorithm,
+    outputs: tuple[str, ...],
+    options: RunOptions,
+    folder: OutputFolder | None,
+) -> Outcome:
+    forget_peak()
     started, start = time.time(), time.perf_counter()
     callbacks, trace = options.callbacks, Trace()
-    first = first_envelope(algorithm, source, options, options.redis)
+    plan = _plan(source, algorithm, options)
     checkpoints = Checkpoints(name, options)
     checkpoints.try_out()
-    plan = _plan(source, algorithm, options)
+    first = first_envelope(algorithm, source, options, options.redis)
     emit(callbacks, RunStarted(name, 1, options.inner, algorithm.total_iterations))
 
     def announce(iteration: int, envelope: State) -> None:
@@ -77,11 +91,18 @@ def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options:
             read = partial(source.read, 0, 1, inner.workers)
             channel = _Announcing(first, trace, announce)
             state, rows = bsp.run(algorithm, read, inner, channel, trace)
+        memory = {output: rows.memory[output] for output in outputs}
+        on = info(algorithm.target(), algorithm.kernels())
+        report = WorkerReport(name, 0, len(rows), inner.workers, memory, trace, on, started)
+        stored: dict[str, StoredArray] = {}
+        if folder is not None:
+            report.memory, report.parts = {}, folder.write(0, memory)
+            stored = folder.finish(name, algorithm.memory, [report])
     except BaseException as error:
         emit(callbacks, RunEnded(name, f"{type(error).__name__}: {error}"))
         raise
-    memory = {output: rows.memory[output] for output in outputs}
-    done = WorkerReport(name, 0, len(rows), inner.workers, memory, trace, algorithm.target(), started)
     checkpoints.remove()
     emit(callbacks, RunEnded(name, None))
-    return gather(name, state, [done], started, time.perf_counter() - start, plan)
+    outcome = gather(name, state, [report], started, time.perf_counter() - start, plan)
+    outcome.memory.update(stored)
+    return outcome

@@ -9,12 +9,35 @@ from typing import Any
 
 import numpy as np
 
-from ..data import store_for
-from ..data.store import LocalFiles
+from ..data import LocalFiles, store_for
+from ..data.s3 import SCHEME
 from ..events import Callback
 from ..inner import check_inner
 
 MAX_WORKERS = 10_000
+
+
+def check_place(name: str, place: Any) -> str:
+    """``place`` as text, if it can be one for files of a run: an absolute path, or ``s3://bucket/prefix``.
+
+    Parameters
+    ----------
+    name : str
+        Of the parameter.
+    place : path
+        As it was given.
+    """
+    if not isinstance(place, str | os.PathLike) or not isinstance(text := os.fspath(place), str):
+        raise TypeError(f"{name} is a {type(place).__name__}: allowed are a directory and s3://bucket/prefix")
+    store = store_for(text)
+    if not isinstance(store, LocalFiles):
+        if not text.removeprefix(SCHEME).strip("/"):
+            raise ValueError(f"{name}={text!r}: no bucket is named; allowed is s3://bucket/prefix")
+        return text.rstrip("/")
+    text = store.absolute(text)
+    if not os.path.isdir(text):
+        raise ValueError(f"{name}={text!r}: there is no such directory")
+    return text
 
 
 @dataclass(frozen=True)
@@ -51,6 +74,8 @@ class RunOptions:
         Seconds between two checkpoints.
     resume : str, optional
         The name of a run to go on with.
+    outputs_to : path, optional
+        A directory, or s3://bucket/prefix, to which workers write their outputs; without it, they come back.
     """
 
     workers: int = 1
@@ -67,6 +92,7 @@ class RunOptions:
     checkpoint: str | None = None
     checkpoint_interval: float = 30.0
     resume: str | None = None
+    outputs_to: str | None = None
 
     @property
     def config(self) -> dict[str, Any] | None:
@@ -104,10 +130,9 @@ class RunOptions:
         if self.redis is not None and not isinstance(self.redis, str):
             raise TypeError(f"redis is a {type(self.redis).__name__}: allowed is a URL such as redis://host:6379")
         if self.checkpoint is not None:
-            place = os.fspath(self.checkpoint)
-            object.__setattr__(self, "checkpoint", place)
-            if isinstance(store_for(place), LocalFiles) and not os.path.isdir(place):
-                raise ValueError(f"checkpoint={place!r}: there is no such directory")
+            object.__setattr__(self, "checkpoint", check_place("checkpoint", self.checkpoint))
+        if self.outputs_to is not None:
+            object.__setattr__(self, "outputs_to", check_place("outputs_to", self.outputs_to))
         if self.resume is not None and not isinstance(self.resume, str):
             raise TypeError(f"resume is a {type(self.resume).__name__}: allowed is the name of a run")
         if not isinstance(self.callbacks, list | tuple):

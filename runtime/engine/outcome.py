@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..algorithm import State
+from ..data import StoredArray
+from ..data.parts import Part
+from ..info import Info
 from ..memory import peak_bytes
 from ..resources import MB, Cost, lambda_memory
-from ..target import Target, Targets, grouped
+from ..target import Targets, grouped
 from ..trace import Trace
 from .memory_plan import MemoryPlan
 
@@ -30,9 +34,11 @@ class WorkerReport:
         Its number, how many rows it had, its inner workers, its process id.
     memory : dict of str to ndarray
         What was asked for of the values kept for each row.
+    parts : dict of str to Part
+        What it wrote of them instead.
     trace : Trace
         Where its time went.
-    target : Target
+    info : Info
         What it computed on.
     started, ended : float
         Seconds since the epoch, by its own clock.
@@ -48,9 +54,10 @@ class WorkerReport:
     inner_workers: int
     memory: dict[str, np.ndarray]
     trace: Trace
-    target: Target
+    info: Info
     started: float
     left: bool = False
+    parts: dict[str, Part] = field(default_factory=dict)
     ended: float = field(default_factory=time.time)
     process: int = field(default_factory=os.getpid)
     peak: int = field(default_factory=peak_bytes)
@@ -95,17 +102,23 @@ class RunTrace:
         return max(report.peak for report in self.workers)
 
     @property
+    def compiled(self) -> int:
+        """Kernels that workers had to compile, all together; 0 in the runtime image."""
+        return sum(report.info.kernels.compiled for report in self.workers)
+
+    @property
     def targets(self) -> Targets:
         """The workers of each target that the run was computed on."""
-        return grouped((report.target, report.worker) for report in self.workers)
+        return grouped((report.info.target, report.worker) for report in self.workers)
 
     def __repr__(self) -> str:
         parts = ", ".join(f"{kind} {seconds:.3f}" for kind, seconds in self.breakdown().items())
         planned = "" if self.projected is None else f" ({self.projected / MB:,.0f} projected)"
         on = " and ".join(target.name for target in self.targets)
+        compiled = f", {self.compiled} kernels compiled on the spot" if self.compiled else ""
         return (
             f"RunTrace({self.seconds:.3f} s, {len(self.workers)} workers on {on}, at most "
-            f"{self.peak / MB:,.0f} MB each{planned}; mean seconds: {parts})"
+            f"{self.peak / MB:,.0f} MB each{planned}{compiled}; mean seconds: {parts})"
         )
 
 
@@ -114,9 +127,15 @@ class Outcome:
     """The last state of a run, what its workers kept for each row, and what it took."""
 
     state: State
-    memory: dict[str, np.ndarray]
+    memory: dict[str, np.ndarray | StoredArray]
     trace: RunTrace
     cost: Cost
+
+
+def by_worker(reports: Sequence[WorkerReport]) -> list[WorkerReport]:
+    """One report of each worker that saw the end of the run, in their order."""
+    of = {one.worker: one for one in reports if not one.left}  # of some there may be two
+    return [of[worker] for worker in sorted(of)]
 
 
 def gather(
@@ -128,11 +147,12 @@ def gather(
     plan: MemoryPlan | None,
 ) -> Outcome:
     """Put the workers' reports together, in the order of the rows; of those that left, only what they cost."""
-    everybody, of = reports, {one.worker: one for one in reports if not one.left}  # of some there may be two
-    reports = [of[worker] for worker in sorted(of)]
-    memory = {name: np.concatenate([report.memory[name] for report in reports]) for name in reports[0].memory}
+    everybody, reports = reports, by_worker(reports)
+    memory: dict[str, np.ndarray | StoredArray] = {
+        name: np.concatenate([report.memory[name] for report in reports]) for name in reports[0].memory
+    }
     for one in reports:
-        one.memory = {}
+        one.memory, one.parts = {}, {}
     launch = max(0.0, max(one.started for one in reports) - launched)
     has = None if plan is None else plan.memory_mb
     memory_mb = has or lambda_memory(max(one.inner_workers for one in reports))

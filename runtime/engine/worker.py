@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from .. import bsp
 from ..algorithm import Algorithm
@@ -14,10 +15,12 @@ from ..channel import OutOfTime
 from ..channel.redis import RedisChannel
 from ..data import Source
 from ..errors import DataError, RunError
+from ..info import info
 from ..inner import make_inner
 from ..memory import forget_peak
 from ..trace import Trace
 from .outcome import WorkerReport
+from .outputs import OutputFolder
 
 MARGIN = 10.0
 """Seconds of its time limit that a function spends on starting, and on bringing back its report."""
@@ -35,7 +38,8 @@ class Job:
 
     ``redis`` is a URL with what is needed to connect, or, for workers on the client's machine, the private file
     that holds it. Unless it ``is_last``, this attempt may fail without ending the run. It has ``time_limit``
-    seconds. If it is a ``backup``, the attempt before it is still at work.
+    seconds. If it is a ``backup``, the attempt before it is still at work. The ``outputs`` come back in its
+    report, or are written to the ``folder``.
     """
 
     run: str
@@ -52,6 +56,7 @@ class Job:
     memory_mb: int | None = None
     time_limit: float = math.inf
     backup: bool = False
+    folder: OutputFolder | None = None
 
     def __repr__(self) -> str:
         return f"Job(run {self.run}, worker {self.worker} of {self.workers}, attempt {self.attempt})"
@@ -74,13 +79,22 @@ def work(job: Job) -> WorkerReport:
     try:
         with make_inner(job.inner, job.inner_workers) as inner:
             read = partial(job.source.read, job.worker, job.workers, inner.workers)
-            report = partial(WorkerReport, job.run, job.worker, inner_workers=inner.workers, trace=trace)
+
+            def report(**more: Any) -> WorkerReport:
+                on = info(target, job.algorithm.kernels())
+                return WorkerReport(
+                    job.run, job.worker,
+                    inner_workers=inner.workers, trace=trace, info=on, started=started, **more,
+                )  # fmt: skip
+
             try:
                 _, rows = bsp.run(job.algorithm, read, inner, channel, trace, deadline)
             except OutOfTime:
-                return report(rows=0, memory={}, target=target, started=started, left=True)
-            memory = {name: rows.memory[name] for name in job.outputs}
-            return report(rows=len(rows), memory=memory, target=target, started=started)
+                return report(rows=0, memory={}, left=True)
+            outputs = {name: rows.memory[name] for name in job.outputs}
+            if job.folder is None:
+                return report(rows=len(rows), memory=outputs)
+            return report(rows=len(rows), memory={}, parts=job.folder.write(job.worker, outputs))
     except BaseException as error:
         if job.is_last or isinstance(error, _HOPELESS):
             channel.abort(error)
