@@ -24,7 +24,11 @@ ROWS, FEATURES = 400_000, 24
 
 @pytest.fixture(scope="module")
 def rows() -> np.ndarray:
-    return np.random.default_rng(0).standard_normal((ROWS, FEATURES))
+    rows = np.random.default_rng(0).standard_normal((ROWS, FEATURES))
+    some = rows[:2_000]
+    fit_kmeans(some, 4, init="random", seed=0, max_iter=2)  # to compile a kernel takes memory of its own
+    fit_logistic_regression(some, (some[:, 0] > 0).astype(float), max_iter=2)
+    return rows
 
 
 @pytest.fixture(scope="module")
