@@ -13,11 +13,11 @@ import exercise
 import pytest
 
 from biglambda.kernels import Target, target
+from biglambda.kernels.bake import environment
 
 pytestmark = pytest.mark.xdist_group("instruction_sets")  # what takes long is done once
 HERE = Path(__file__).parent
 FLAGS = {"x86-64-v2": {"sse4_2"}, "x86-64-v3": {"avx2", "fma"}, "x86-64-v4": {"avx512vl", "fma"}, "native": set()}
-FEATURES = {"x86-64-v4": "-prefer-256-bit"}
 MAY_CALL = {"numba_frexp", "memset", "memcpy"}  # exact, the same on every CPU
 
 
@@ -39,17 +39,18 @@ def python(*arguments: str, **environment: str) -> str:
 
 def compiled_for(name: str) -> dict[str, str]:
     """The environment of a process whose kernels are for that target."""
-    return {} if name == "native" else {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": FEATURES.get(name, "")}
+    return {} if name == "native" else environment(name)
 
 
 @pytest.fixture(scope="module")
-def runs() -> Iterator[dict[str, Future]]:
+def runs(baked: Path) -> Iterator[dict[str, Future]]:
     """What the scripts beside this file will have printed: `exercise` for each target, and `cross_compile`."""
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         started = {"aarch64": pool.submit(python, "cross_compile.py", **cross_compile.FOR_128_BITS)}
         for name, needed in FLAGS.items():
             if needed <= cpu_flags():
-                started[name] = pool.submit(python, "exercise.py", **compiled_for(name))
+                folder = {} if name == "native" else {"NUMBA_CACHE_DIR": str(baked)}
+                started[name] = pool.submit(python, "exercise.py", **compiled_for(name), **folder)
         yield started
 
 
@@ -93,12 +94,11 @@ def test_a_target_without_fma_is_of_another_family_for_it_rounds_twice(ran: dict
 
 
 @needs("x86-64-v2")
-@pytest.mark.usefixtures("ran")  # which left compiled kernels in the cache
-def test_a_target_without_fma_agrees_with_numpy() -> None:
+def test_a_target_without_fma_agrees_with_numpy(baked: Path) -> None:
     """The tests of each kernel against its oracle, once more."""
     others = [path.name for path in sorted(HERE.glob("test_*.py")) if path != Path(__file__)]
     chosen = ["-p", "no:cacheprovider", "-k", "agree or accurate or finds or columns"]
-    python("-m", "pytest", "-q", "-x", *chosen, *others, **compiled_for("x86-64-v2"))
+    python("-m", "pytest", "-q", "-x", *chosen, *others, **compiled_for("x86-64-v2"), NUMBA_CACHE_DIR=str(baked))
 
 
 def test_every_kernel_compiles_for_aarch64_to_fused_vector_instructions(runs: dict[str, Future]) -> None:
