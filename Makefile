@@ -12,7 +12,7 @@ demo: $(READY)
 	$(BIN)/biglambda demo
 
 test: lint
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/python -m pytest
 
 # mypy does not follow an editable install whose folders are mapped: it checks an installed copy.
 lint: $(READY)

@@ -34,7 +34,7 @@ def run_workers(
         Job(name, redis_url, worker, workers, source, algorithm, outputs, inner, inner_workers)
         for worker in range(workers)
     ]
-    with ThreadPoolExecutor(workers) as pool:
+    with control.keep_alive(), ThreadPoolExecutor(workers) as pool:
         reports = list(pool.map(work, jobs))
     envelope = last_envelope(control.status())
     control.close()

@@ -15,7 +15,6 @@ import pytest
 from biglambda.kernels import Target, target
 from biglambda.kernels.bake import environment
 
-pytestmark = pytest.mark.xdist_group("instruction_sets")  # what takes long is done once
 HERE = Path(__file__).parent
 FLAGS = {"x86-64-v2": {"sse4_2"}, "x86-64-v3": {"avx2", "fma"}, "x86-64-v4": {"avx512vl", "fma"}, "native": set()}
 MAY_CALL = {"numba_frexp", "memset", "memcpy"}  # exact, the same on every CPU
