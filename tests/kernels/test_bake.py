@@ -14,7 +14,6 @@ from biglambda.cli import main
 from biglambda.kernels.bake import FEATURES, TARGETS, bake, environment, own_targets
 from biglambda.kernels.registry import specialisations
 
-pytestmark = pytest.mark.xdist_group("instruction_sets")
 DOCKER = Path(__file__).parents[2] / "docker"
 NEWEST = own_targets()[-1]
 
