@@ -2,21 +2,26 @@
 
 What a worker does before its first iteration (fetch, parse, scan for NaN and statistics), beside the two things
 it cannot do without: fetching the same bytes by plain ranged GETs on as many threads, and pyarrow's parsing
-of these bytes out of memory. The S3 server runs on this machine and takes its share of the CPUs from all.
+of these bytes out of memory. The S3 server runs on this machine and takes its share of the CPUs from all: without
+``--gigabits`` it is they that limit the GETs, and whoever does more than these is slower by what it does. With it,
+what is fetched comes over a link of that bandwidth.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
-from benchmarks.s3_server import BUCKET, OWNER, S3Server, start_s3
+from benchmarks.s3_server import BUCKET, OWNER, S3Server, owners_client, start_s3
+from benchmarks.slow_link import slow_link
 from benchmarks.timing import interleaved, median_ratio, table
 from biglambda.algorithms.statistics import describe_rows
 from biglambda.runtime.data import describe
@@ -46,12 +51,9 @@ def content(kind: str, megabytes: float, d: int) -> bytes:
     return buffer.getvalue()
 
 
-def measure(
-    server: S3Server, kind: str, megabytes: float = 500, d: int = 16, threads: int = 2, rounds: int = 5
-) -> dict[str, list[float]]:
+def measure(server: S3Server, kind: str, data: bytes, threads: int = 2, rounds: int = 5) -> dict[str, list[float]]:
     """Seconds of each way in each round."""
-    data = content(kind, megabytes, d)
-    name = server.put(f"loading.{kind}", data)
+    name = f"s3://{BUCKET}/loading.{kind}"
     section = {"endpoint": server.endpoint, "region": "us-east-1", **OWNER}
     source = describe(name, config={"aws_s3": section})
 
@@ -85,6 +87,16 @@ def _parsing(kind: str, data: bytes, threads: int) -> Callable[[], Any]:
     return lambda: parquet.read_table(pyarrow.BufferReader(data))
 
 
+@contextmanager
+def _seen(server: S3Server, gigabits: float | None) -> Iterator[S3Server]:
+    """The server, over a link of some bandwidth."""
+    if gigabits is None:
+        yield server
+        return
+    with slow_link(urlsplit(server.endpoint).port or 80, gigabits) as port:
+        yield S3Server(f"http://127.0.0.1:{port}", owners_client(f"http://127.0.0.1:{port}"))
+
+
 def share_of_longest(seconds: dict[str, list[float]]) -> float:
     """Our time as a multiple of the longer of what it is compared with."""
     return min(1 / median_ratio(seconds, OURS, rival) for rival in seconds if rival != OURS)
@@ -98,12 +110,15 @@ def main() -> None:
     parser.add_argument("--features", type=int, default=16)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--gigabits", type=float, help="bandwidth of the link to the server, Gbit/s")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     found = {}
-    with start_s3() as server:
+    with start_s3() as server, _seen(server, options.gigabits) as near:
         for kind in options.kind:
-            seconds = measure(server, kind, options.megabytes, options.features, options.threads, options.rounds)
+            data = content(kind, options.megabytes, options.features)
+            server.put(f"loading.{kind}", data)
+            seconds = measure(near, kind, data, options.threads, options.rounds)
             found[kind] = {"seconds": seconds, "share_of_longest": share_of_longest(seconds)}
             if not options.json:
                 print(f"{kind}, {options.megabytes:g} MB, {options.features} features, {options.threads} threads")

@@ -41,6 +41,18 @@ class S3Server:
         return f"s3://{BUCKET}/{key}"
 
 
+def owners_client(endpoint: str) -> Any:
+    """A client of boto3 with the owner's credentials."""
+    return boto3.client(
+        "s3",
+        aws_access_key_id=OWNER["access_key_id"],
+        aws_secret_access_key=OWNER["secret_access_key"],
+        endpoint_url=endpoint,
+        region_name="us-east-1",
+        config=Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1}),
+    )
+
+
 @contextmanager
 def start_s3() -> Iterator[S3Server]:
     """SeaweedFS with one bucket; it ends with this process, also if that is killed."""
@@ -60,15 +72,7 @@ def start_s3() -> Iterator[S3Server]:
             _binary(), f"-logdir={folder}", "mini", *(f"-{name}={value}" for name, value in options.items())
         )
         endpoint = f"http://127.0.0.1:{options['s3.port']}"
-        client = boto3.client(
-            "s3",
-            aws_access_key_id=OWNER["access_key_id"],
-            aws_secret_access_key=OWNER["secret_access_key"],
-            endpoint_url=endpoint,
-            region_name="us-east-1",
-            config=Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1}),
-        )
-        server = S3Server(endpoint, client)
+        server = S3Server(endpoint, owners_client(endpoint))
         _wait_until_it_stores(server, private)
         yield server
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from urllib.parse import urlsplit
+
 import numpy as np
 import pytest
 
 from benchmarks import exact_sums, inner_workers, loading, make_data, paths, sparse, timing, whole_process
-from benchmarks.s3_server import S3Server
+from benchmarks.s3_server import BUCKET, S3Server, owners_client
+from benchmarks.slow_link import slow_link
 from biglambda import kernels
 
 
@@ -69,9 +73,21 @@ def test_sums_are_compared_with_sums_that_are_not_rounded() -> None:
 
 @pytest.mark.parametrize("kind", ["csv", "npy", "parquet"])
 def test_loading_compares_what_brings_the_same_bytes(kind: str, s3_server: S3Server) -> None:
-    seconds = loading.measure(s3_server, kind, megabytes=0.5, d=4, rounds=2)
+    data = loading.content(kind, megabytes=0.5, d=4)
+    s3_server.put(f"loading.{kind}", data)
+    seconds = loading.measure(s3_server, kind, data, rounds=2)
     assert (loading.PARSING in seconds) == (kind != "npy")
     assert loading.share_of_longest(seconds) > 0
+
+
+def test_a_slow_link_brings_the_bytes_no_faster_than_it_may(s3_server: S3Server) -> None:
+    data = b"bytes" * 200_000
+    s3_server.put("slow", data)
+    with slow_link(urlsplit(s3_server.endpoint).port or 80, gigabits=0.04) as port:
+        client = owners_client(f"http://127.0.0.1:{port}")
+        start = time.monotonic()
+        assert client.get_object(Bucket=BUCKET, Key="slow")["Body"].read() == data
+        assert time.monotonic() - start > 0.15
 
 
 @pytest.mark.parametrize("kind", make_data.FORMATS)
