@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     info.add_argument("--json", action="store_true", help="print it as JSON")
     info.set_defaults(command=_info)
     _add_deploy(what)
+    _add_doctor(what)
 
 
 def _add_deploy(what: Any) -> None:
@@ -82,6 +83,34 @@ def _add_deploy(what: Any) -> None:
     )
     deploy.add_argument("--dry-run", action="store_true", help="say what would be done, and change nothing")
     deploy.set_defaults(command=_deploy)
+
+
+def _add_doctor(what: Any) -> None:
+    doctor = what.add_parser(
+        "doctor",
+        help="see whether everything is there that a run needs, and say what to do",
+        description="See whether everything is there that a run needs, and say what to do. Changes nothing that "
+        "stays, and ends with 1 if something is wrong.",
+    )
+    doctor.add_argument(
+        "--redis", metavar="URL", help="Redis to look at (default: $BIGLAMBDA_REDIS_URL, or that of --lithops)"
+    )
+    doctor.add_argument(
+        "--data",
+        action="append",
+        default=[],
+        metavar="s3://...",
+        help="where a run reads or writes; may be repeated",
+    )
+    doctor.add_argument("--lithops", action="store_true", help="look at your Lithops configuration, too")
+    doctor.add_argument(
+        "--workers", type=int, default=1, metavar="W", help="functions of the run to come (default: 1)"
+    )
+    doctor.add_argument(
+        "--invoke", action="store_true", help="as --lithops, and have one function look around where it runs"
+    )
+    doctor.add_argument("--json", action="store_true", help="print all findings as JSON")
+    doctor.set_defaults(command=_doctor)
 
 
 def _bake(options: argparse.Namespace) -> int:
@@ -158,3 +187,9 @@ def _deploy(options: argparse.Namespace) -> int:
         carry_out(plan)
     print(f"\nIn the Lithops configuration:\n\n{plan.settings}")
     return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from .doctor.command import run
+
+    return run(options)
