@@ -29,6 +29,12 @@ def look(workers: int = 4, redis: str | None = None) -> list[Finding]:
     return list(examine(steps(aws.configuration(), workers, redis)))
 
 
+def check(subject: str, workers: int = 4, redis: str | None = None) -> Finding:
+    """What one of the checks finds."""
+    its = [step for step in steps(aws.configuration(), workers, redis) if step.subject == subject]
+    return found(examine(its), subject)
+
+
 @contextmanager
 def deployed(account: Account, image: str, **options: Any) -> Iterator[str]:
     """The function of an image, as Lithops names it."""
@@ -68,23 +74,23 @@ def test_an_outdated_image_is_wrong_and_one_without_our_tag_a_warning(
         (f"{its.version}-py{its.python}-{its.code}-0123456789", "another Dockerfile"),
     ):
         configure(account.settings(runtime=f"biglambda:{tag}", **SIZE))
-        one = found(look(), "Lambda image")
+        one = check("Lambda image")
         assert (one.verdict, words in one.found) == ("wrong", True), one
         assert "biglambda runtime deploy" in one.advice
     configure(account.settings(runtime="mine:latest", **SIZE))
-    assert found(look(), "Lambda image").verdict == "warning"
+    assert check("Lambda image").verdict == "warning"
     configure(account.settings(**SIZE))
-    assert "no biglambda in it" in found(look(), "Lambda image").found
+    assert "no biglambda in it" in check("Lambda image").found
 
 
 def test_a_function_that_is_not_there_or_has_another_time_limit_is_seen(
     account: Account, configure: Configure
 ) -> None:
     configure(account.settings(runtime=IMAGE, **SIZE))
-    one = found(look(), "Lambda function")
+    one = check("Lambda function")
     assert (one.verdict, "there is no lithops-worker-" in one.found) == ("wrong", True)
     with deployed(account, IMAGE, Timeout=180):
-        one = found(look(), "Lambda function")
+        one = check("Lambda function")
     assert (one.verdict, "time limit of 180 s" in one.found) == ("warning", True)
 
 
@@ -103,7 +109,7 @@ def test_memory_time_and_workers_that_do_not_suit_are_seen(account: Account, con
 
 def test_a_quota_that_is_too_low_says_how_much_to_ask_for(account: Account, configure: Configure) -> None:
     configure(account.settings(runtime=IMAGE, **SIZE))
-    one = found(look(workers=95), "Lambda concurrency")
+    one = check("Lambda concurrency", workers=95)
     assert one.verdict == "wrong"
     assert "Ask for 105 or more" in one.advice
     assert concurrency(*QUOTA.values(), 90).verdict == "ok"
@@ -111,9 +117,9 @@ def test_a_quota_that_is_too_low_says_how_much_to_ask_for(account: Account, conf
 
 def test_a_private_redis_needs_functions_in_its_network(account: Account, configure: Configure) -> None:
     configure(account.settings(runtime=IMAGE, **SIZE))
-    assert "in no VPC" in found(look(redis="rediss://10.0.0.7"), "Lambda network").found
+    assert "in no VPC" in check("Lambda network", redis="rediss://10.0.0.7").found
     configure(account.settings(runtime=IMAGE, vpc={"subnets": ["subnet-1"], "security_groups": ["sg-1"]}, **SIZE))
-    assert found(look(redis="rediss://10.0.0.7"), "Lambda network").verdict == "ok"
+    assert check("Lambda network", redis="rediss://10.0.0.7").verdict == "ok"
 
 
 def test_a_bucket_that_is_missing_and_aws_that_is_not_there_are_seen(
@@ -121,9 +127,9 @@ def test_a_bucket_that_is_missing_and_aws_that_is_not_there_are_seen(
 ) -> None:
     settings = account.settings(runtime=IMAGE, **SIZE)
     configure({**settings, "aws_s3": {"storage_bucket": "absent"}})
-    assert "no such bucket" in found(look(), "Lithops storage").found
+    assert "no such bucket" in check("Lithops storage").found
     configure({**settings, "aws_s3": {}})
-    assert found(look(), "Lithops storage").verdict == "warning"
+    assert check("Lithops storage").verdict == "warning"
     configure(settings)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     findings = look()

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 
 from .finding import Finding, Step
 
+LOAD_SECONDS = 30.0
+"""To import Numba and to load the kernels on a machine that is busy: this waits for nobody else."""
+
 
 def steps() -> list[Step]:
     """What to look at."""
-    return [Step("machine", _machine), Step("kernels", _kernels)]
+    return [Step("machine", _machine, limit=LOAD_SECONDS), Step("kernels", _kernels, limit=LOAD_SECONDS)]
 
 
 def _machine() -> Iterator[Finding]:
