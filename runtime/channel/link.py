@@ -65,7 +65,7 @@ _TROUBLES = (
         "sentinels is redis://host:port",
     ),
     _Trouble(
-        "Authentication|Authorization|NoPermission|The user executing the script",
+        "Authentication|Authorization|NoPermission|The user executing the script|ACL failure in script",
         "refused this user",
         "Check user and password in its address; an ACL must allow ~biglambda:* and +@all -@dangerous +info, or "
         "at least the commands in docs/security.md",
@@ -293,7 +293,7 @@ def check_server(client: redis.Redis | str) -> None:
     """
     link = Link(client)
     try:
-        server = link.call(_server_info)
+        server = link.call(server_info)
     finally:
         if isinstance(client, str):
             link.close()
@@ -318,7 +318,7 @@ def check_server(client: redis.Redis | str) -> None:
         )
 
 
-def _server_info(client: redis.Redis) -> dict[str, Any]:
+def server_info(client: redis.Redis) -> dict[str, Any]:
     """What INFO says; nothing if an ACL forbids it, which is no reason not to go on."""
     try:
         reply: Any = client.info()  # of no section: a sentinel of Redis 6.2 has nothing to say of "everything"

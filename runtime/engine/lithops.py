@@ -6,7 +6,7 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -144,8 +144,7 @@ def _report_seconds(job: Job, envelope: bsp.Envelope) -> float:
 def _redis(options: RunOptions) -> Iterator[tuple[str, Path | None]]:
     """The URL of the run's Redis, and for workers on this machine a private directory of the run."""
     executor = options.executor
-    section = dict(executor.config.get("redis") or {}) if executor is not None else {}
-    url = options.redis or os.environ.get(REDIS_VARIABLE) or _url_of_section(section)
+    url = given_redis(options.redis, options.config)
     if executor is not None and not is_local(executor):
         if url is None:
             raise RunError(
@@ -160,6 +159,12 @@ def _redis(options: RunOptions) -> Iterator[tuple[str, Path | None]]:
     else:
         with start_server() as server:
             yield server.url, server.directory
+
+
+def given_redis(redis: str | None, config: Mapping[str, Any] | None) -> str | None:
+    """The URL of the Redis that a run is given: by its option, the environment, or a Lithops configuration."""
+    section = dict((config or {}).get("redis") or {})
+    return redis or os.environ.get(REDIS_VARIABLE) or _url_of_section(section)
 
 
 def _url_of_section(section: dict[str, Any]) -> str | None:
