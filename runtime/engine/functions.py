@@ -115,8 +115,8 @@ class Functions:
         else:
             hint = (
                 f"does the {self.executor.backend!r} backend allow {status.workers} functions at a time, do they "
-                "start (their log says why not), and can they reach Redis? A slow start may need a longer "
-                "arrival_timeout"
+                "start (their log says why not, as for a lack of memory), and can they reach Redis? A slow start "
+                "may need a longer arrival_timeout"
             )
         return RunError(f"{status.joined} of {status.workers} workers arrived in {seconds:.0f} s; {hint}")
 
