@@ -15,6 +15,7 @@ import sysconfig
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ import boto3
 import docker_command
 import lithops
 import pytest
-import trustme
 from botocore.config import Config
 from botocore.httpsession import URLLib3Session
 from lambda_api import LambdaApi
@@ -31,6 +31,10 @@ from lambda_root import Root
 
 from benchmarks.s3_server import OWNER, S3Server
 from biglambda.runtime.private import PrivateDirectory
+
+# Looked for, not imported: in this process moto would listen to every request of boto3.
+if missing := [name for name in ("awslambdaric", "flask", "moto", "trustme") if find_spec(name) is None]:
+    pytest.skip(f"not installed: {', '.join(missing)}; pip install '.[aws-tests]'", allow_module_level=True)
 
 REGION = "us-east-1"
 BUCKET = "lithops"
@@ -225,6 +229,8 @@ def open_account(s3: S3Server) -> Iterator[Account]:
     with ExitStack() as stack:
         private = stack.enter_context(PrivateDirectory())
         moto = _start_moto(private)
+        import trustme  # after the look for it
+
         authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert("127.0.0.1").configure_cert(tls)
         authority.cert_pem.write_to_path(str(private.directory / CA))

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
-
-pytest.importorskip("awslambdaric", reason="its packages are missing: pip install '.[aws-tests]'")
-pytest.importorskip("moto", reason="its packages are missing: pip install '.[aws-tests]'")
-
-from aws_account import Account, open_account
 from lambda_jail import why_no_jail
 
 from benchmarks.s3_server import S3Server
 from biglambda.runtime.channel.server import start_server
 
+if TYPE_CHECKING:
+    from aws_account import Account
+
 
 @pytest.fixture(scope="session")
 def account(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     """An account for the whole session, whose runtimes Lithops remembers nowhere else."""
+    from aws_account import open_account  # here, because without its packages it skips who imports it
+
     if (why := why_no_jail()) is not None:
         pytest.skip(why)
     with open_account(s3_server) as account, pytest.MonkeyPatch.context() as patch:
