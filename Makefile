@@ -6,7 +6,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint format clean
+# For the tests of functions in jails and of container images; without these they are skipped, and say why.
+TOOLS := bubblewrap buildah umoci mmdebstrap qemu-user-static
+
+.PHONY: demo test lint format tools clean
 
 demo: $(READY)
 	$(BIN)/biglambda demo
@@ -33,6 +36,14 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --upgrade pip "setuptools>=77" wheel
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $(READY)
+
+# Never fails: not every machine is a Debian, nor every user root.
+tools:
+	@dpkg -s $(TOOLS) >/dev/null 2>&1 || { \
+	    test "$$(id -u)" = 0 && as= || as="sudo -n"; \
+	    DEBIAN_FRONTEND=noninteractive; export DEBIAN_FRONTEND; \
+	    $$as apt-get -qq update && $$as apt-get -qq install --no-install-recommends $(TOOLS) >/dev/null; \
+	} || echo "not installed: some of $(TOOLS); the tests that need them are skipped"
 
 clean:
 	rm -rf $(VENV) build *.egg-info demo-output .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -23,6 +23,13 @@ from .worker import Job
 Launch = Callable[[list[Job]], tuple[Any, list[Any]]]
 """Starts functions: the executor that they run on, and their futures."""
 
+Refused = Callable[[Any], str | None]
+"""Why the backend did not start the function of a future, None if it did."""
+
+
+def _not_refused(_: Any) -> None:
+    return None
+
 
 SAME_GENERATION = 0.2
 """Of the time limit: attempts that start so soon after others end with them, so that the run stops once."""
@@ -40,16 +47,24 @@ class Attempt:
         Of Lithops.
     launched : float
         When, by `time.monotonic`.
+    refused : callable
+        Why the backend did not start the function of a future, None if it did.
     """
 
     job: Job
     executor: Any
     future: Any
     launched: float
+    refused: Refused = _not_refused
 
     @property
     def failure(self) -> str | None:
         """Why it failed; None if it did not, or made room for another attempt."""
+        refusal = self.refused(self.future)
+        if refusal is not None:
+            return (
+                f"its function was not started: is its runtime deployed, by `lithops runtime deploy`? ({refusal})"
+            )
         if not self.future.error:
             return None
         try:
@@ -63,7 +78,7 @@ class Attempt:
     @property
     def has_ended(self) -> bool:
         """Whether it failed, or brought back its report."""
-        return bool(self.future.error or self.future.done or self.future.success)
+        return bool(self.future.error or self.future.done or self.future.success or self.refused(self.future))
 
     @property
     def report(self) -> WorkerReport | None:
@@ -74,7 +89,7 @@ class Attempt:
         RunError
             It is the result of something else.
         """
-        if self.future.error or not self.has_ended:
+        if self.future.error or self.refused(self.future) or not self.has_ended:
             return None
         report = self.future.result()
         if getattr(report, "run", None) != self.job.run:
@@ -95,8 +110,10 @@ def reason(error: Exception, memory_mb: int | None) -> str:
     """Why a function failed, in words; what it could have too little of is named."""
     said = f"{type(error).__name__}: {error}"
     if isinstance(error, MemoryError):
-        has = f"of {memory_mb} MB " if memory_mb else ""
-        said = f"out of memory, if it was not killed: more {has}helps, by runtime_memory or more workers ({said})"
+        has = f" than {memory_mb} MB" if memory_mb else ""
+        said = (
+            f"out of memory, or killed: give functions more{has} (runtime_memory), or take more workers ({said})"
+        )
     if isinstance(error, TimeoutError):
         said = f"it ran into the time limit of the function ({said})"
     return said
@@ -123,7 +140,12 @@ def why_lost(attempt: Attempt, joined: int, silence: float, now: float, options:
         return failure
     number = attempt.job.attempt
     if joined >= number:
-        return f"not heard of for {silence:.0f} s" if silence > options.silence_timeout else None
+        if silence <= options.silence_timeout:
+            return None
+        return (
+            f"not heard of for {silence:.0f} s: it was killed, as for a lack of memory or time, or it cannot "
+            "reach Redis any more"
+        )
     waited = now - attempt.launched
     if number > 1 and waited > options.arrival_timeout:
         return f"attempt {number} did not arrive in {waited:.0f} s"
@@ -141,10 +163,12 @@ class Crew:
         Starts functions.
     options : RunOptions
         Limits, and who is told.
+    refused : callable
+        Why a backend did not start the function of a future.
     """
 
-    def __init__(self, jobs: list[Job], launch: Launch, options: RunOptions) -> None:
-        self._launch, self._options = launch, options
+    def __init__(self, jobs: list[Job], launch: Launch, options: RunOptions, refused: Refused) -> None:
+        self._launch, self._options, self._refused = launch, options, refused
         self._heard: list[tuple[tuple[int, int], float]] = [((0, 0), time.monotonic())] * len(jobs)
         self._losses = [0] * len(jobs)
         self._attempts: list[Attempt] = []
@@ -295,7 +319,9 @@ class Crew:
         left = limit - (now - self._generation)
         jobs = [replace(job, attempt=self._numbers[job.worker]) for job in jobs]
         executor, futures = self._launch([replace(job, time_limit=left) for job in jobs])
-        started = [Attempt(job, executor, future, now) for job, future in zip(jobs, futures, strict=True)]
+        started = [
+            Attempt(job, executor, future, now, self._refused) for job, future in zip(jobs, futures, strict=True)
+        ]
         self._attempts += started
         return {attempt.job.worker: attempt for attempt in started}
 

@@ -19,6 +19,7 @@ from ..channel.control import Status
 from ..errors import RunError
 from ..private import write_private
 from ..resources import lambda_cpus, usable_cpus
+from .refusals import Refusals, refusals_of, shortened
 from .worker import work
 
 
@@ -41,6 +42,8 @@ class Functions:
     executor : lithops.FunctionExecutor
     is_local : bool
         Whether they run on this machine.
+    refusals : Refusals
+        What the backend did not start.
     memory_mb : int or None
         What each has, if there is a limit.
     time_limit : float
@@ -59,6 +62,7 @@ class Functions:
         self.executor = executor
         self._directory, self._stack = directory, stack
         self.is_local = is_local(executor)
+        self.refusals = Refusals() if self.is_local else stack.enter_context(refusals_of(executor))
         config = executor.config.get(executor.backend, {})
         self.memory_mb: int | None = None if self.is_local else config.get("runtime_memory")
         limits = (config.get("runtime_timeout"), executor.config.get("lithops", {}).get("execution_timeout"))
@@ -98,9 +102,7 @@ class Functions:
             # What they run is installed there, so no module is pickled.
             return executor, executor.map(function, jobs, include_modules=None)
         except Exception as error:
-            said = str(error)
-            said = said if len(said) <= 500 else f"{said[:500]}..."
-            raise RunError(f"Lithops could not launch the workers: {type(error).__name__}: {said}") from error
+            raise RunError(f"Lithops could not launch the workers: {shortened(error)}") from error
 
     def not_arrived(self, status: Status, seconds: float) -> RunError:
         """What to raise if workers are missing after so many seconds."""
@@ -112,8 +114,9 @@ class Functions:
             hint = f"did a process die? The localhost backend's log may say why: {RN_LOG_FILE}"
         else:
             hint = (
-                f"does the {self.executor.backend!r} backend allow {status.workers} functions at a time, and can "
-                "they reach Redis? A slow start may need a longer arrival_timeout"
+                f"does the {self.executor.backend!r} backend allow {status.workers} functions at a time, do they "
+                "start (their log says why not, as for a lack of memory), and can they reach Redis? A slow start "
+                "may need a longer arrival_timeout"
             )
         return RunError(f"{status.joined} of {status.workers} workers arrived in {seconds:.0f} s; {hint}")
 

@@ -103,7 +103,7 @@ def _run(
         with control.keep_alive():  # while Lithops launches, and while callbacks take their time
             try:
                 jobs = [replace(first, worker=worker) for worker in range(first.workers)]
-                crew = Crew(jobs, functions.launch, options)
+                crew = Crew(jobs, functions.launch, options, functions.refusals.of)
                 iterations = first.algorithm.total_iterations
                 emit(options.callbacks, RunStarted(first.run, first.workers, first.inner, iterations))
                 envelope = _watch(control, functions, crew, first.algorithm, options, checkpoints)
