@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 
-from benchmarks import exact_sums, inner_workers, loading, make_data, paths, sparse, timing, whole_process
+from benchmarks import (
+    cold_start,
+    exact_sums,
+    inner_workers,
+    loading,
+    make_data,
+    paths,
+    sparse,
+    timing,
+    whole_process,
+)
 from benchmarks.s3_server import BUCKET, S3Server, owners_client
 from benchmarks.slow_link import slow_link
 from biglambda import kernels
@@ -78,6 +89,21 @@ def test_loading_compares_what_brings_the_same_bytes(kind: str, s3_server: S3Ser
     seconds = loading.measure(s3_server, kind, data, rounds=2)
     assert (loading.PARSING in seconds) == (kind != "npy")
     assert loading.share_of_longest(seconds) > 0
+
+
+def test_cold_start_compares_a_cache_with_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = "exponential_race"
+
+    def one(folder: Path, names: list[str]) -> None:  # all kernels would take a minute
+        for name in names:
+            cold_start.start(
+                f"from biglambda.kernels import warm; warm({kernel!r})",
+                **cold_start.environment(name), NUMBA_CACHE_DIR=str(folder),
+            )  # fmt: skip
+
+    monkeypatch.setattr(cold_start, "bake", one)
+    seconds = cold_start.measure(cold_start.own_targets()[0], [kernel], rounds=1)
+    assert set(seconds) == {cold_start.BAKED, cold_start.COMPILED, cold_start.NUMBA}
 
 
 def test_a_slow_link_brings_the_bytes_no_faster_than_it_may(s3_server: S3Server) -> None:

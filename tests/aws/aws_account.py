@@ -26,7 +26,7 @@ import pytest
 from botocore.config import Config
 from botocore.httpsession import URLLib3Session
 from lambda_api import LambdaApi
-from lambda_images import BUILD_SECONDS, ImageStore, folder_for_images
+from lambda_images import BUILD_SECONDS, ImageStore
 from lambda_root import Root
 
 from benchmarks.s3_server import OWNER, S3Server
@@ -108,6 +108,13 @@ class Account:
         if digest not in self._roots:
             self._roots[digest] = self.images.root(digest)
         return self._roots[digest]
+
+    def uri_of(self, name: str) -> str:
+        """The URI of an image that `build` has made, as ECR has it."""
+        all_made = self._ecr.describe_repositories()["repositories"]
+        (made,) = (one for one in all_made if one["repositoryName"].endswith(f"/{name}"))
+        (image,) = self._ecr.describe_images(repositoryName=made["repositoryName"])["imageDetails"]
+        return f"{made['repositoryUri']}@{image['imageDigest']}"
 
     @contextmanager
     def function(self, root: Root, memory_mb: int = 1024, timeout: int = 30) -> Iterator[str]:
@@ -224,8 +231,8 @@ class Account:
 
 
 @contextmanager
-def open_account(s3: S3Server) -> Iterator[Account]:
-    """An account with nothing in it; all of its processes end with it."""
+def open_account(s3: S3Server, images: Path) -> Iterator[Account]:
+    """An account with nothing in it, and images in a folder; all of its processes end with it."""
     with ExitStack() as stack:
         private = stack.enter_context(PrivateDirectory())
         moto = _start_moto(private)
@@ -241,9 +248,8 @@ def open_account(s3: S3Server) -> Iterator[Account]:
             "AWS_SECRET_ACCESS_KEY": OWNER["secret_access_key"],
         }
         api = LambdaApi(moto, lambda image: account.root_of(image), role, tls)
-        images = stack.enter_context(PrivateDirectory(folder_for_images()).guard())
         stack.callback(api.stop)
-        account = Account(api, moto, s3, private.directory, ImageStore(images.directory))
+        account = Account(api, moto, s3, private.directory, ImageStore(images))
         yield account
 
 

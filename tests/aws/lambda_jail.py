@@ -33,6 +33,7 @@ def jail(root: Root, tmp_mb: int = TMP_MB) -> list[str]:
         ("--remount-ro", "/dev"),
         ("--size", str(tmp_mb << 20), "--tmpfs", "/tmp"),
         *(("--ro-bind", str(folder), str(folder)) for folder in root.binds),
+        *(("--ro-bind", str(file), place) for file, place in root.over),
         ("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", "lambda"),
         ("--uid", str(UID), "--gid", str(GID), "--cap-drop", "ALL"),
         ("--new-session", "--die-with-parent", "--chdir", root.cwd),

@@ -23,6 +23,8 @@ class Root:
     cwd : str
     binds : tuple of Path
         Folders of this machine that are there too, read-only and at the same place, even if they lie in ``/tmp``.
+    over : tuple of (Path, str)
+        Files of this machine, and the places that they take, in ``/proc`` or ``/tmp`` for example.
     """
 
     rootfs: Path
@@ -31,6 +33,7 @@ class Root:
     env: dict[str, str] = field(default_factory=dict)
     cwd: str = "/"
     binds: tuple[Path, ...] = ()
+    over: tuple[tuple[Path, str], ...] = ()
 
 
 def machine_root(handler: str = "lambda_worker.lambda_handler") -> Root:

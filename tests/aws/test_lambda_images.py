@@ -9,17 +9,14 @@ from typing import Any
 
 import pytest
 from aws_account import Account
-from lambda_images import why_no_images
 from lambda_jail import UID
 
 HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="session")
-def image(account: Account, tmp_path_factory: pytest.TempPathFactory) -> str:
+def image(account: Account, prepared: None, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The name of the smallest image."""
-    if (why := why_no_images()) is not None:
-        pytest.skip(why)
     context = tmp_path_factory.mktemp("context")
     shutil.copy(HERE / "Dockerfile", context)
     account.build("smallest", context / "Dockerfile", context)
