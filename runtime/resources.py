@@ -27,12 +27,17 @@ def lambda_cpus(memory_mb: int) -> int:
     return next((cpus for limit, cpus in LAMBDA_CPUS if memory_mb <= limit), 6)
 
 
+def paid_cpus(memory_mb: int) -> int:
+    """How many CPUs' time an AWS Lambda function with ``memory_mb`` MB of memory has, rounded; it may see more."""
+    return max(1, round(memory_mb / LAMBDA_MB_PER_VCPU))
+
+
 def usable_cpus() -> int:
-    """CPUs that this process may use: its affinity, its cgroup's quota, or its function's memory size."""
+    """CPUs whose time this process has: by its affinity, its cgroup's quota, and its function's memory size."""
     cpus = len(os.sched_getaffinity(0))
     memory = function_memory()
     if memory is not None:
-        cpus = min(cpus, lambda_cpus(memory))
+        cpus = min(cpus, paid_cpus(memory))
     quota = _cgroup_quota(Path("/sys/fs/cgroup"))
     if quota is not None:
         cpus = min(cpus, max(1, round(quota)))

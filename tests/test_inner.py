@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from biglambda.runtime import resources
 from biglambda.runtime.errors import RunError
 from biglambda.runtime.inner import KINDS, make_inner
 from biglambda.runtime.inner.quiet import one_library_thread
@@ -265,10 +266,14 @@ def test_usable_cpus_follow_affinity() -> None:
     assert out.stdout.strip() == "1"
 
 
-def test_usable_cpus_follow_the_lambda_memory_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
-    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "5307")
-    assert usable_cpus() <= 3
+@pytest.mark.parametrize(("memory", "cpus"), [(128, 1), (1769, 1), (3538, 2), (7076, 4), (10240, 6)])
+def test_usable_cpus_are_those_that_the_memory_size_pays_for(
+    memory: int, cpus: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(lambda_cpus(memory))))
+    monkeypatch.setattr(resources, "_cgroup_quota", lambda _: None)
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", str(memory))
+    assert usable_cpus() == cpus
 
 
 @pytest.mark.parametrize(

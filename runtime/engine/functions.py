@@ -18,7 +18,7 @@ from lithops import FunctionExecutor
 from ..channel.control import Status
 from ..errors import RunError
 from ..private import write_private
-from ..resources import lambda_cpus, usable_cpus
+from ..resources import paid_cpus, usable_cpus
 from .refusals import Refusals, refusals_of, shortened
 from .worker import work
 
@@ -79,7 +79,7 @@ class Functions:
         """How many CPUs a function of so many MB has, as far as that is known."""
         if self._cpus:
             return max(1, round(float(self._cpus)))
-        return usable_cpus() if memory_mb is None else lambda_cpus(memory_mb)
+        return usable_cpus() if memory_mb is None else paid_cpus(memory_mb)
 
     def address(self, url: str) -> str | Path:
         """The URL of the run's Redis as jobs carry it: on this machine in a private file.

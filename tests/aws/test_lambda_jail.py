@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -76,7 +75,7 @@ def test_pools_and_locks_fail_without_dev_shm_but_processes_and_pipes_work(facts
 
 
 def test_usable_cpus_are_what_the_memory_size_has(facts: dict[str, Any]) -> None:
-    assert facts["cpus"] == min(2, len(os.sched_getaffinity(0)))
+    assert facts["cpus"] == 1
 
 
 def test_an_instance_is_used_again(probe: tuple[str, Invoke]) -> None:
