@@ -15,9 +15,14 @@ def forget_peak() -> None:
 
 
 def peak_bytes() -> int:
-    """The largest resident set since `forget_peak`, or the start; of mapped files, what was read counts."""
-    with contextlib.suppress(OSError, ValueError, StopIteration):
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return 1024 * int(next(line for line in lines if line.startswith("VmHWM:")).split()[1])
+    """The most memory of its own that this process had since `forget_peak`, or the start.
+
+    What is mapped from files, libraries and `.npy` files, is not among it, where the system tells it apart: it can
+    take that back, and how much it maps at a time depends on what else goes on.
+    """
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        lines = (line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
+        status = {name: value.split() for name, value in lines if value.endswith(" kB")}
+        return 1024 * (int(status["VmHWM"][0]) - int(status["RssFile"][0]))
     unit = 1 if sys.platform == "darwin" else 1024
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -79,8 +79,8 @@ def test_functions_that_are_too_small_are_refused_before_anything_is_launched(
             fit_kmeans(str(path), 8, workers=3, executor=executor, redis=redis_url)
     said = str(caught.value)
     assert "workers=3 in functions of 2,048 MB" in said
-    assert "16,666,752, needs about 2,403 MB" in said
-    assert "take workers=5 or more, or functions of 2,688 MB (runtime_memory) or more" in said
+    assert "16,666,752, needs about 2,455 MB" in said
+    assert "take workers=5 or more, or functions of 2,752 MB (runtime_memory) or more" in said
 
 
 def test_a_function_that_fits_alone_on_its_data_is_told_so(

@@ -33,8 +33,8 @@ LEAST_BYTES = 1 << 19
 IN_MEMORY = 4
 """Blocks in memory for each thread: those that are read, that wait, and that are parsed, with their columns."""
 
-LIBRARY_BYTES = 40 << 20
-"""Bytes of pyarrow."""
+LIBRARY_BYTES = 12 << 20
+"""Bytes of pyarrow's own."""
 
 SLACK = 1.5
 """Room for so many times the rows that are still to come, as the lines so far have it."""

@@ -83,15 +83,14 @@ class NpySource(OfFiles):
         return RowsPartition(X, self._target(low, high, parts), low)
 
     def footprint(self, workers: int, threads: int) -> Footprint:
-        """What the rows take, and the bytes of files that hold more, or other, than what is wanted."""
+        """What the rows take; of files on this machine that are mapped as they are, nothing."""
         rows = largest_share(self.n_rows, workers, self.bounds)
         first = self.files[0]
         same = self.features is None and not first.by_column and first.dtype == self.dtype
-        if self.is_shared:
-            reading = 0 if same and not isinstance(self.target, int) else threads * PIECE_BYTES
-        else:
-            # Of mapped files all pages are read, whatever is wanted of them.
-            reading = 0 if same and len(self.files) == 1 else rows * first.shape[1] * first.dtype.itemsize
+        if not self.is_shared:
+            is_mapped = same and len(self.files) == 1 and not isinstance(self.target, int)
+            return Footprint(rows, 0 if is_mapped else rows * row_bytes(self), 0)
+        reading = 0 if same and not isinstance(self.target, int) else threads * PIECE_BYTES
         return Footprint(rows, rows * row_bytes(self), reading, self.store_bytes)
 
     def _fetch(self, low: int, high: int, threads: int) -> RowsPartition:

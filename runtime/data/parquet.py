@@ -29,8 +29,8 @@ BATCH_BYTES = 1 << 20
 """Bytes of the rows that are decoded at a time: few enough to stay in the cache while they are transposed."""
 COLUMN_BYTES = 96 << 10
 """Bytes that Arrow takes for each column that it reads at a time, beside what it reads."""
-LIBRARY_BYTES = 40 << 20
-"""Bytes of pyarrow."""
+LIBRARY_BYTES = 12 << 20
+"""Bytes of pyarrow's own."""
 
 _import = threading.Lock()
 

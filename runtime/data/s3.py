@@ -71,7 +71,7 @@ class S3Objects:
     patience: float = 120.0
 
     is_shared = True
-    library_bytes = 24 << 20  # boto3, with its model of S3
+    library_bytes = 22 << 20  # boto3, with its model of S3
 
     def __post_init__(self) -> None:
         if self.endpoint is not None and "@" in urlsplit(self.endpoint).netloc:

@@ -44,11 +44,11 @@ class Footprint:
     rows : int
         How many it has; of CSV, whose rows nobody has counted, about so many.
     held : int
-        Bytes of its features and target; of mapped files what is read of them.
+        Bytes of its features and target, but for what is mapped from files.
     reading : int
         Bytes beside these while it reads them.
     libraries : int
-        Bytes of the code that reads them.
+        Bytes of their own that the libraries have which read them.
     """
 
     rows: int
@@ -119,7 +119,7 @@ class OfFiles:
 
     @property
     def store_bytes(self) -> int:
-        """Bytes of the code that reads from the files' stores."""
+        """Bytes of their own that the libraries have which read from the files' stores."""
         return max(item.file.store.library_bytes for item in self.files)
 
 

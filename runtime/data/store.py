@@ -35,7 +35,7 @@ class Store(Protocol):
 
     @property
     def library_bytes(self) -> int:
-        """Bytes of memory that the code takes which it needs to read."""
+        """Bytes of memory of their own that the libraries have which it needs to read."""
 
     def expand(self, pattern: str) -> list[File]:
         """The files that ``pattern`` stands for, sorted by name; MissingError if there is none."""

@@ -55,9 +55,10 @@ def run(source: Source, algorithm: Algorithm, outputs: tuple[str, ...], options:
         check_server(url)
         folder = stack.enter_context(output_folder(name, options, is_local=directory is not None))
         functions = Functions(options.executor, workers, directory, stack)
-        plan = _plan(source, algorithm, functions, options)
+        plan = _plan(source, algorithm, functions, options)  # before rows are written anywhere
         if source.in_memory or not (source.is_shared or functions.is_local):
             source = stack.enter_context(_spooled(source, functions.executor, directory, name))
+            plan = _plan(source, algorithm, functions, options)
         checkpoints = Checkpoints(name, options)
         checkpoints.try_out()
         envelope = first_envelope(algorithm, source, options, url)

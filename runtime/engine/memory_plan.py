@@ -14,8 +14,11 @@ from ..inner.threads import PIECES
 from ..resources import LAMBDA_LARGEST_MB, MB
 from .options import MAX_WORKERS
 
-BASE_BYTES = 178 * MB
-"""Of a worker without rows: Python, NumPy, Numba and the kernels, Lithops, and the connection to Redis."""
+BASE_BYTES = 90 * MB
+"""Of a worker without rows, of its own: what Python, NumPy, Numba with the kernels, and Lithops allocate."""
+
+CODE_BYTES = 140 * MB
+"""Of the libraries' files, which the system maps: 100 to 150 MB were seen."""
 
 IN_FLIGHT = 8
 """Vectors of a partial's length beside the partials themselves: states, what kernels make of them, messages."""
@@ -35,7 +38,7 @@ class MemoryPlan:
     rows : int
         How many it has, about.
     base : int
-        Bytes of the process and its libraries.
+        Bytes that the process has without them.
     held : int
         Bytes of its rows.
     beside : int
@@ -52,13 +55,18 @@ class MemoryPlan:
 
     @property
     def peak(self) -> int:
-        """Bytes that the process needs at most. Inner processes have some of their own."""
+        """Bytes of its own that the process has at most, as `peak_bytes` measures it."""
         return self.base + self.held + self.beside
+
+    @property
+    def needed(self) -> int:
+        """Bytes that its function must have, the code of libraries with them."""
+        return self.peak + CODE_BYTES
 
     @property
     def fits(self) -> bool:
         """Whether the function has enough, and some to spare."""
-        return self.memory_mb is None or self.peak <= (1 - RESERVE) * self.memory_mb * MB
+        return self.memory_mb is None or self.needed <= (1 - RESERVE) * self.memory_mb * MB
 
 
 def plan_memory(
@@ -107,11 +115,12 @@ def plan_functions(
         ways.append(f"functions of {larger:,} MB (runtime_memory) or more")
     elif more is None:
         ways.append(f"more workers in larger functions: one of {memory_mb:,} MB is too small for any rows")
+    libraries = wanted.base + CODE_BYTES
     raise RunError(
         f"workers={workers:,} in functions of {memory_mb:,} MB: the worker with the most rows, {wanted.rows:,}, "
-        f"needs about {wanted.peak / MB:,.0f} MB ({wanted.held / MB:,.0f} for its rows, {wanted.beside / MB:,.0f} "
-        f"beside them, {wanted.base / MB:,.0f} for libraries), and a tenth of a function's memory stays free: "
-        f"take {', or '.join(ways)}"
+        f"needs about {wanted.needed / MB:,.0f} MB ({wanted.held / MB:,.0f} for its rows, "
+        f"{wanted.beside / MB:,.0f} beside them, {libraries / MB:,.0f} for libraries), and a tenth stays "
+        f"free: take {', or '.join(ways)}"
     )
 
 

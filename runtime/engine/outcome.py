@@ -43,7 +43,7 @@ class WorkerReport:
     started, ended : float
         Seconds since the epoch, by its own clock.
     peak : int
-        Bytes of memory that its process used at most.
+        Bytes of memory of its own that its process had at most.
     left : bool
         Whether its time was up before the run had ended, so that another attempt went on.
     """
@@ -78,7 +78,7 @@ class RunTrace:
     workers : tuple of WorkerReport
         Each worker's breakdown, without its rows.
     projected : int or None
-        Bytes of memory that a worker was expected to use at most; None for rows that were in memory already.
+        Bytes of memory of its own that a worker was expected to have at most; None for rows that were in memory.
     """
 
     run: str
@@ -98,7 +98,7 @@ class RunTrace:
 
     @property
     def peak(self) -> int:
-        """Bytes of memory that the process of any worker used at most."""
+        """Bytes of memory of its own that the process of any worker had at most, see docs/data.md."""
         return max(report.peak for report in self.workers)
 
     @property

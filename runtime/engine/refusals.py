@@ -27,6 +27,8 @@ class Refusals:
 
     def of(self, future: Any) -> str | None:
         """Why the call of a future was refused; None if it was not."""
+        if not self._reasons:  # the futures of other executors than Lithops' own may have no such numbers
+            return None
         return self._reasons.get((future.executor_id, future.job_id, future.call_id))
 
 
