@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..runtime.engine.memory_plan import BASE_BYTES, RESERVE
+from ..runtime.engine.memory_plan import BASE_BYTES, CODE_BYTES, RESERVE
 from ..runtime.engine.options import MAX_WORKERS
 from ..runtime.errors import RunError
 from ..runtime.resources import (
@@ -25,7 +25,7 @@ from ..runtime.resources import (
 )
 from . import aws, name
 
-LEAST_MB = math.ceil(BASE_BYTES / (1 - RESERVE) / MB)
+LEAST_MB = math.ceil((BASE_BYTES + CODE_BYTES) / (1 - RESERVE) / MB)
 """Of memory; a worker without rows needs it."""
 
 LONGEST_SECONDS = 900

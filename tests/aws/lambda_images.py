@@ -117,6 +117,8 @@ class ImageStore:
         file.write_text("\n".join(["[global]", *(f"{name} = {value}" for name, value in settings.items()), ""]))
         words = [word for value in settings.values() for word in value.replace("\\n", " ").split()]
         named = {Path(urlsplit(word).path) for word in words if word.startswith(("/", "file:///"))}
+        # An index that lies in files links to those beside it.
+        named = {path.parent if path.name == "simple" else path for path in named}
         return [(file, Path("/etc/pip.conf")), *((path, path) for path in sorted(named) if path.exists())]
 
 
