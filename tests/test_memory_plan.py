@@ -68,7 +68,10 @@ def test_functions_that_are_too_small_are_refused_before_anything_is_launched(
     redis_url: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "large.npy"
-    np.lib.format.open_memmap(path, "w+", np.float64, (50_000_000, 16))  # 6.4 GB, which take no space
+    with path.open("wb") as file:
+        about = {"descr": "<f8", "fortran_order": False, "shape": (50_000_000, 16)}
+        np.lib.format.write_array_header_1_0(file, about)
+        file.truncate(file.tell() + 8 * 50_000_000 * 16)  # 6.4 GB, which take no space
     with remote_backend(memory_mb=2048) as executor:
 
         def launched(*args: Any, **more: Any) -> None:

@@ -24,6 +24,7 @@ from ..channel.control import RunControl, Status
 from ..channel.link import check_server
 from ..channel.server import start_server
 from ..data import Source, StoredArray, delete_spooled, spool, spool_to_storage
+from ..data.source import row_bytes
 from ..errors import RunError
 from ..events import IterationDone, RunEnded, RunStarted, TargetsMixed, WorkersJoined, emit
 from ..private import PrivateDirectory
@@ -126,7 +127,9 @@ def _plan(source: Source, algorithm: Algorithm, functions: Functions, options: R
 
     def plan(workers: int, memory_mb: int | None) -> MemoryPlan:
         inner_workers = options.inner_workers_on(functions.cpus(memory_mb))
-        return plan_memory(source, algorithm, workers, inner_workers, memory_mb)
+        found = plan_memory(source, algorithm, workers, inner_workers, memory_mb)
+        # Functions elsewhere map no files of this machine: they hold all of their rows.
+        return found if functions.is_local else replace(found, held=found.rows * row_bytes(source))
 
     return plan_functions(plan, options.workers, functions.memory_mb)
 
