@@ -14,7 +14,7 @@ import numpy as np
 
 from ..algorithms.validation import check_number, check_whole
 from ..runtime.data.columns import check_dtype
-from ..runtime.engine.options import MAX_WORKERS
+from ..runtime.engine.options import MAX_WORKERS, check_executor
 from ..runtime.errors import DataError
 from ..runtime.events import Callback, PartsWritten, RunEnded, emit
 from ..runtime.inner import check_inner
@@ -247,10 +247,7 @@ def _place(out: Any, executor: Any) -> Place:
     out = os.fspath(out)
     if not out or "\0" in out:
         raise ValueError(f"out={out!r}: allowed are a directory and s3://bucket/prefix")
-    if executor is not None and not all(hasattr(executor, name) for name in ("map", "config", "backend")):
-        raise TypeError(
-            f"executor is a {type(executor).__name__}: allowed are None and a lithops.FunctionExecutor"
-        )
+    check_executor(executor)
     place = Place.at(out, None if executor is None else executor.config)
     if executor is not None and executor.backend != "localhost" and not place.store.is_shared:
         raise DataError(

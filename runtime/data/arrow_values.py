@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+LIBRARY_BYTES = 12 << 20
+"""Bytes of pyarrow's own, in a process that reads with it."""
+
 
 def arrow_values(array: Any, dtype: np.dtype) -> np.ndarray:
     """A view of the numbers in an Arrow array, which are of ``dtype``; where one is missing, anything."""

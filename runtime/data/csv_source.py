@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import rows as _rows
 from ..errors import DataError
+from .arrow_values import LIBRARY_BYTES
 from .csv_lines import CsvFile, Lines, Piece, count_rows, cut_rows, pieces, share, whole_lines
 from .csv_parse import Layout, Parser
 from .partitioning import aligned_range, check_worker
@@ -33,8 +34,6 @@ LEAST_BYTES = 1 << 19
 IN_MEMORY = 4
 """Blocks in memory for each thread: those that are read, that wait, and that are parsed, with their columns."""
 
-LIBRARY_BYTES = 12 << 20
-"""Bytes of pyarrow's own."""
 
 SLACK = 1.5
 """Room for so many times the rows that are still to come, as the lines so far have it."""

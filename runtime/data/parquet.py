@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
-from .arrow_values import arrow_values
+from .arrow_values import LIBRARY_BYTES, arrow_values
 from .columns import Column, choose_columns, column_number, listed, working_dtype
 from .partitioning import bounded_range, largest_share
 from .pieces import at_once
@@ -29,8 +29,6 @@ BATCH_BYTES = 1 << 20
 """Bytes of the rows that are decoded at a time: few enough to stay in the cache while they are transposed."""
 COLUMN_BYTES = 96 << 10
 """Bytes that Arrow takes for each column that it reads at a time, beside what it reads."""
-LIBRARY_BYTES = 12 << 20
-"""Bytes of pyarrow's own."""
 
 _import = threading.Lock()
 

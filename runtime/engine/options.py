@@ -40,6 +40,14 @@ def check_place(name: str, place: Any) -> str:
     return text
 
 
+def check_executor(executor: Any) -> None:
+    """Refuse what can run no functions."""
+    if executor is not None and not all(hasattr(executor, name) for name in ("map", "config", "backend")):
+        raise TypeError(
+            f"executor is a {type(executor).__name__}: allowed are None and a lithops.FunctionExecutor"
+        )
+
+
 @dataclass(frozen=True)
 class RunOptions:
     """The options that every ``fit_*`` function shares.
@@ -140,9 +148,4 @@ class RunOptions:
         for callback in self.callbacks:
             if not callable(callback):
                 raise TypeError(f"callbacks: {callback!r} cannot be called")
-        if self.executor is not None and not all(
-            hasattr(self.executor, name) for name in ("map", "config", "backend")
-        ):
-            raise TypeError(
-                f"executor is a {type(self.executor).__name__}: allowed are None and a lithops.FunctionExecutor"
-            )
+        check_executor(self.executor)
